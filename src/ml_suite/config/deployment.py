@@ -1,0 +1,227 @@
+"""The deployment as frozen models; the names are the YAML's keys.
+
+Values carry units and are parsed by `ml_suite.quantities`; what one field cannot know is in `ml_suite.config.checks`.
+Only pydantic is imported here, so jobs on a host read the same models from the resolved deployment.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from ml_suite import quantities
+
+SUITE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$"
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(quantities.duration),
+    PlainSerializer(quantities.format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d+\s*[smhdw])+$", "examples": ["30m", "12h"]}),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(lambda v: v if isinstance(v, float) else quantities.fraction(v)),
+    PlainSerializer(quantities.format_fraction, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "examples": ["5%"]}),
+]
+GpuHours = Annotated[
+    float,
+    BeforeValidator(quantities.gpu_hours),
+    PlainSerializer(quantities.format_gpu_hours, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*GPUh$", "examples": ["3000 GPUh"]}),
+]
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors and nothing changes after parsing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Server(Strict):
+    """The ecFlow server; without it ECF_HOST and ECF_PORT, then the embedded one."""
+
+    host: str
+    port: Annotated[int, Field(gt=0, lt=65536)] = 3141
+    files: str | None = None
+    """Folder of the deployed scripts and job outputs, seen by the server."""
+
+
+class Resources(Strict):
+    """What one job asks for; the host file turns GPUs into nodes, tasks and a partition."""
+
+    walltime: Duration
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs in all; 0 trains one process on the CPU."""
+    cpus: Annotated[int, Field(gt=0)] = 1
+    """CPU cores of a job without a GPU."""
+
+    @property
+    def replicas(self) -> int:
+        """Data-parallel copies of the model: one per GPU, one process without."""
+        return max(1, self.gpus)
+
+
+class Period(Strict):
+    """Dates of a part of the data, both ends included."""
+
+    start: datetime
+    end: datetime
+
+
+class Periods(Strict):
+    """Training, validation and test dates; without them the training config's own are used."""
+
+    training: Period
+    validation: Period
+    test: Period
+
+
+class Dataset(Strict):
+    """The dataset of the suite, made from an Anemoi recipe."""
+
+    recipe: str
+    """Recipe file; its name without .yaml is the dataset's name."""
+    sources: str | None = None
+    """Folder with the files that the recipe names with relative paths."""
+    host: str | None = None
+    """Host that builds it; default: the first host of the deployment."""
+    parts: Annotated[int, Field(gt=0, le=999)] = 4
+    """Load tasks that share the work."""
+    store: Annotated[str, Field(pattern=r"^s3://[^/]+")] = "s3://ml-datasets"
+    """Where the dataset is kept in the object store."""
+
+
+class Training(Strict):
+    """How a model is trained."""
+
+    resources: Resources
+    trainer: Literal["anemoi", "command"] = "anemoi"
+    config: str | None = None
+    """Training configuration of trainer anemoi: a Hydra YAML of anemoi-training."""
+    command: list[str] | None = None
+    """Program of trainer command; it is called with the path of trial.json as its last argument."""
+    epochs: Annotated[int, Field(gt=0)] | None = None
+    """Epochs of a training on all of the data; default: the training configuration's."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    overrides: dict[str, Any] = {}
+    """Keys of the training configuration to set for every training."""
+    periods: Periods | None = None
+    environment: str | None = None
+    """Virtual environment with anemoi-training; default: the host file's."""
+
+
+class Dimension(Strict):
+    """One hyperparameter's range: exactly one of choice, int, float, log."""
+
+    choice: Annotated[list[Any], Field(min_length=1)] | None = None
+    int: tuple[int, int] | None = None
+    float: tuple[float, float] | None = None
+    log: tuple[float, float] | None = None
+
+    @property
+    def kind(self) -> str:
+        """Which of the four is given."""
+        return next(k for k in ("choice", "int", "float", "log") if getattr(self, k) is not None)
+
+
+class Step1(Strict):
+    """Many trials on a small subset of the training period."""
+
+    trials: Annotated[int, Field(gt=1)]
+    subset: Share
+    epochs: Annotated[int, Field(gt=0)] | None = None
+    """Epochs of a trial; default: the training's."""
+    shards: Annotated[int, Field(gt=0, le=999)] | None = None
+    """Jobs that share the trials; default: the hosts' limits added up."""
+    resources: Resources | None = None
+    """Per shard; default: the training's."""
+    hosts: list[str] | None = None
+    trial_walltime: Duration | None = None
+    """A trial that takes longer is stopped and counted as failed."""
+
+
+class Step2(Strict):
+    """The best trials of step 1 trained again on all of the training period."""
+
+    keep: Share
+    resources: Resources | None = None
+    """Per candidate; default: the training's."""
+    hosts: list[str] | None = None
+
+
+class Hpo(Strict):
+    """Two-step hyperparameter optimisation (Yu et al. 2023, doi:10.1175/AIES-D-23-0013.1)."""
+
+    metric: str
+    """Name under which the trainer reports the value to optimise."""
+    direction: Literal["minimize", "maximize"] = "minimize"
+    sampling: Literal["random"] = "random"
+    seed: Annotated[int, Field(ge=0)] = 0
+    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    step1: Step1
+    step2: Step2
+
+    @property
+    def keep_count(self) -> int:
+        """Candidates that step 2 retrains; 0 when the share is too small."""
+        return round(self.step1.trials * self.step2.keep)
+
+
+class Use(Strict):
+    """What this deployment may use of a host."""
+
+    account: str | None = None
+    limit: Annotated[int, Field(gt=0)] = 4
+    """Jobs of the suite at once on the host."""
+    budget: GpuHours | None = None
+    work: str | None = None
+    """Folder for the suite's files; default: the host file's."""
+    environment: str | None = None
+    """Virtual environment with anemoi-training; default: the host file's."""
+
+
+class Evaluation(Strict):
+    """How the winner is judged."""
+
+    lead_time: Duration = timedelta(hours=24)
+    """Length of the forecasts on the test period."""
+    forecasts: Annotated[int, Field(gt=0)] = 3
+    """Start dates, spread over the test period."""
+
+
+class Outputs(Strict):
+    """Where results go; `embedded` is the server that `ml-suite services up` started."""
+
+    checkpoints: Annotated[str, Field(pattern=r"^s3://[^/]+")]
+    mlflow: str = "embedded"
+    catalogue: str = "embedded"
+    object_store: str = "embedded"
+    """Endpoint URL of the S3 service."""
+
+
+class Deployment(Strict):
+    """One deployment file."""
+
+    suite: Annotated[str, Field(pattern=SUITE_NAME)]
+    dataset: Dataset
+    training: Training
+    hosts: Annotated[dict[str, Use], Field(min_length=1)]
+    outputs: Outputs
+    server: Server | None = None
+    hpo: Hpo | None = None
+    evaluation: Evaluation = Evaluation()
+
+    @property
+    def dataset_name(self) -> str:
+        """Name in the catalogue: the recipe's file name without its ending."""
+        return re.sub(r"\.ya?ml$", "", self.dataset.recipe.rsplit("/", 1)[-1])
+
+    @property
+    def builder(self) -> str:
+        """Host that builds the dataset."""
+        return self.dataset.host or next(iter(self.hosts))

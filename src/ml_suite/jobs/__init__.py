@@ -1,0 +1,1 @@
+"""What tasks run on a host; importable without ecflow and click."""

@@ -1,0 +1,98 @@
+"""Where a suite keeps its files on a host: pure paths, nothing is created here.
+
+::
+
+    WORK/
+      sources/                         what recipes read
+      build/NAME.zarr                  the dataset in the making (and NAME.zarr.manifest.jsonl when finished)
+      datasets/NAME.zarr               the dataset as transferred to this host, verified
+      suites/SUITE/outbox/             parcels that the courier delivers
+      suites/SUITE/CYCLE/study/        plan.json, step1/, shortlist.json, step2/, selection.json
+      suites/SUITE/CYCLE/evaluation/
+      suites/SUITE/CYCLE/registered.json
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_suite.config.resolved import Resolved
+
+ONCE = "once"
+"""Name of the only cycle of a deployment without cycles."""
+
+
+@dataclass(frozen=True)
+class WorkTree:
+    """The folders of one suite and cycle on one host."""
+
+    work: Path
+    suite: str
+    cycle: str = ONCE
+
+    @classmethod
+    def of(cls, resolved: Resolved, host: str, cycle: str = ONCE) -> WorkTree:
+        """Tree of a deployed suite on one of its hosts."""
+        return cls(resolved.hosts[host].work, resolved.deployment.suite, cycle)
+
+    @property
+    def sources(self) -> Path:
+        """Files that recipes name with relative paths."""
+        return self.work / "sources"
+
+    def build(self, name: str) -> Path:
+        """Dataset in the making on the host that builds it."""
+        return self.work / "build" / f"{name}.zarr"
+
+    def dataset(self, name: str) -> Path:
+        """Dataset that trainings on this host read."""
+        return self.work / "datasets" / f"{name}.zarr"
+
+    @property
+    def root(self) -> Path:
+        """Everything of the suite's current cycle."""
+        return self.work / "suites" / self.suite / self.cycle
+
+    @property
+    def outbox(self) -> Path:
+        """Parcels to deliver."""
+        return self.work / "suites" / self.suite / "outbox"
+
+    @property
+    def study(self) -> Path:
+        """The study's plan, record and selection."""
+        return self.root / "study"
+
+    @property
+    def plan(self) -> Path:
+        """The frozen study, a `ml_suite.study.contract.StudyPlan`."""
+        return self.study / "plan.json"
+
+    def shard(self, step: int, name: str) -> Path:
+        """Append-only record of one job's trials; NAME is a shard number in step 1, a rank in step 2."""
+        return self.study / f"step{step}" / f"{name}.jsonl"
+
+    def trial(self, step: int, trial: int) -> Path:
+        """Folder of one trial: trial.json, result.json, metrics.jsonl, log.txt and the trainer's files."""
+        return self.study / f"step{step}" / "trials" / f"{trial:05d}"
+
+    @property
+    def shortlist(self) -> Path:
+        """Candidates for step 2, best first."""
+        return self.study / "shortlist.json"
+
+    @property
+    def selection(self) -> Path:
+        """The winner."""
+        return self.study / "selection.json"
+
+    @property
+    def evaluation(self) -> Path:
+        """Scores, forecasts and the figure of the winner."""
+        return self.root / "evaluation"
+
+    @property
+    def registered(self) -> Path:
+        """What the catalogue was told at the end, and the keys it is found by."""
+        return self.root / "registered.json"

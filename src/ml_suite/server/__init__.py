@@ -1,0 +1,1 @@
+"""The ecFlow server: fetch, plan, apply, status; knows definitions, knows no YAML."""

@@ -1,0 +1,1 @@
+"""Thin clients of the object store, MLflow and the catalogue; every write is safe to repeat."""

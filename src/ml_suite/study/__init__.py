@@ -1,0 +1,1 @@
+"""Two-step hyperparameter optimisation; knows no ecFlow, no SSH and no trainer."""

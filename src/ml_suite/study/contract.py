@@ -1,0 +1,238 @@
+"""What a study, a trial and its result are: the files that every trainer reads and writes.
+
+A trainer gets ``trial.json`` (`TrialSpec`) and leaves ``result.json`` (`TrialResult`) in the trial's folder. An exit
+code proves nothing: without a readable result the trial has failed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ml_suite import atomic
+
+
+class TrialState(StrEnum):
+    """How a trial ended."""
+
+    COMPLETE = "complete"
+    """The budget was used up and the metric is a finite number."""
+    PRUNED = "pruned"
+    """Stopped early because others were better."""
+    DIVERGED = "diverged"
+    """The metric became NaN or infinite."""
+    FAILED = "failed"
+    """The trainer stopped with an error, or left no result."""
+    PREEMPTED = "preempted"
+    """Stopped from outside (walltime, kill, node failure); running it again may succeed."""
+
+
+class Document(BaseModel):
+    """A JSON file that is replaced whole or not at all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def save(self, path: Path) -> None:
+        """Write atomically: temporary file, fsync, rename."""
+        atomic.write(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read and check the file."""
+        return cls.model_validate_json(path.read_bytes())
+
+
+class DatasetRef(Document):
+    """The data of a study."""
+
+    name: str
+    path: Path
+    """Local copy that trainings read."""
+    uuid: str
+    """Anemoi's identity of the dataset."""
+    manifest: str
+    """SHA-256 of the content manifest, hexadecimal."""
+
+
+class Span(Document):
+    """Dates, both ends included."""
+
+    start: datetime
+    end: datetime
+
+
+class Split(Document):
+    """Periods of a study; the validation and test periods are the same in both steps."""
+
+    training: Span
+    subset: Span
+    """Part of the training period that step 1 uses."""
+    validation: Span
+    test: Span
+
+
+class Layout(Document):
+    """Data-parallel layout of one training, so that step 2 stays the configuration of step 1."""
+
+    replicas: int = Field(gt=0)
+    """Model copies that share a batch."""
+    reference: int = Field(gt=0)
+    """Replicas of step 1, for which learning rate and batch size of the space are stated."""
+
+
+class Budget(Document):
+    """When a training stops."""
+
+    epochs: int = Field(gt=0)
+    walltime: float | None = None
+    """Seconds."""
+
+
+class StudyPlan(Document):
+    """The frozen study: written once by the plan task, read by all others."""
+
+    study: str
+    """SHA-256 over everything below, first 16 hexadecimal digits."""
+    suite: str
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    seed: int
+    space: dict[str, dict[str, Any]]
+    trials: int
+    keep: int
+    subset: float
+    dataset: DatasetRef
+    split: Split
+    samples: dict[str, int]
+    """Training samples (anchors) of `training`, `subset`, `validation` and `test`."""
+    shards: int
+    epochs: dict[str, int]
+    """Of `step1` and `step2`."""
+    trainer: str
+    software: dict[str, str]
+    """Versions of the packages that trained."""
+
+
+class TrialSpec(Document):
+    """trial.json: what to train."""
+
+    version: Literal[1] = 1
+    study: str
+    trial: int
+    step: Literal[0, 1, 2]
+    """0 is a single training without a study."""
+    trainer: Literal["anemoi", "command"]
+    params: dict[str, Any]
+    """Hyperparameters by dotted key, as stated for the reference layout."""
+    overrides: dict[str, Any] = {}
+    """Keys of the training configuration that are the same for all trials."""
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    seed: int
+    dataset: DatasetRef
+    training: Span
+    validation: Span
+    test: Span
+    samples: int
+    """Training samples, for the length of the learning-rate schedule."""
+    layout: Layout
+    budget: Budget
+    config: Path | None = None
+    command: list[str] | None = None
+    environment: Path
+    """Virtual environment of the trainer."""
+    output: Path
+    """The trial's folder."""
+
+
+class Checkpoint(Document):
+    """Weights on disk."""
+
+    path: Path
+    sha256: str
+    size: int
+    """Bytes."""
+    uuid: str | None = None
+    """Anemoi's identity of the file."""
+
+
+class HistoryPoint(Document):
+    """The metric after one validation."""
+
+    epoch: int
+    step: int
+    value: float | None
+    """None when it was NaN or infinite."""
+
+
+class TrialResult(Document):
+    """result.json: how it went."""
+
+    version: Literal[1] = 1
+    study: str
+    trial: int
+    step: Literal[0, 1, 2]
+    state: TrialState
+    reason: str = ""
+    """Why it is not complete; what an operator reads."""
+    params: dict[str, Any]
+    metric: str
+    value: float | None = None
+    """The metric of the weights that are kept."""
+    best: float | None = None
+    history: list[HistoryPoint] = []
+    metrics: dict[str, float] = {}
+    """Last value of everything that the trainer reported."""
+    seconds: float = 0.0
+    """Wall time of the training."""
+    cpu_seconds: float | None = None
+    parameters: int | None = None
+    """Trainable parameters of the model."""
+    effective_lr: float | None = None
+    """Learning rate after the trainer's scaling by replicas."""
+    global_batch: int | None = None
+    """Samples per optimiser step over all replicas."""
+    started: datetime
+    ended: datetime
+    host: str
+    run_id: str | None = None
+    """The trainer's own run id, which its checkpoints carry."""
+    checkpoint: Checkpoint | None = None
+    """For inference."""
+    resume: Checkpoint | None = None
+    """With optimiser state."""
+
+
+class Candidate(Document):
+    """A trial chosen for step 2."""
+
+    rank: int
+    """1 is the best of step 1."""
+    trial: int
+    params: dict[str, Any]
+    value: float
+
+
+class Shortlist(Document):
+    """shortlist.json: the candidates and the account of all trials."""
+
+    study: str
+    candidates: list[Candidate]
+    states: dict[TrialState, int]
+    """Adds up to the number of trials."""
+
+
+class Selection(Document):
+    """selection.json: the winner of step 2, or the result of a single training."""
+
+    study: str
+    trial: int
+    step: Literal[0, 2]
+    params: dict[str, Any]
+    value: float
+    step1_value: float | None
+    result: TrialResult
