@@ -115,13 +115,18 @@ class Training(Strict):
     """Virtual environment with anemoi-training; default: the host file's."""
 
 
+# the model below has fields named like these types
+_Integer = int
+_Real = float
+
+
 class Dimension(Strict):
     """One hyperparameter's range: exactly one of choice, int, float, log."""
 
     choice: Annotated[list[Any], Field(min_length=1)] | None = None
-    int: tuple[int, int] | None = None
-    float: tuple[float, float] | None = None
-    log: tuple[float, float] | None = None
+    int: tuple[_Integer, _Integer] | None = None
+    float: tuple[_Real, _Real] | None = None
+    log: tuple[_Real, _Real] | None = None
 
     @property
     def kind(self) -> str:
