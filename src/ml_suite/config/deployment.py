@@ -16,6 +16,17 @@ from ml_suite import quantities
 
 SUITE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$"
 
+
+
+def node_name(name: str) -> str:
+    """Name of an ecFlow node: the same, with underscores where ecFlow takes no hyphens.
+
+    >>> node_name("aifs-o96")
+    'aifs_o96'
+    """
+    return name.replace("-", "_")
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(quantities.duration),
@@ -220,6 +231,11 @@ class Deployment(Strict):
     server: Server | None = None
     hpo: Hpo | None = None
     evaluation: Evaluation = Evaluation()
+
+    @property
+    def node(self) -> str:
+        """Name of the suite's node on the server."""
+        return node_name(self.suite)
 
     @property
     def dataset_name(self) -> str:

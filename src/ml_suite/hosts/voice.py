@@ -1,0 +1,45 @@
+"""Speak to ecFlow in the name of a job that cannot speak for itself.
+
+Standard library only: this is imported for every job that ecFlow submits.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from ml_suite.hosts.jobfile import JobFiles, replace
+
+DAY = 86400
+
+
+def clean(reason: str) -> str:
+    """A reason that fits on one line of ecFlowUI and survives ecFlow's own text format."""
+    return " ".join(reason.replace("#", "").replace('"', "'").split())[:250] or "no reason given"
+
+
+def say(job: JobFiles, word: str, patience: int = DAY) -> bool:
+    """Tell ecFlow ``complete`` or ``abort REASON``; wait for the server for up to PATIENCE seconds.
+
+    Returns
+    -------
+    bool
+        False if the server refused (the try was superseded) or could not be reached in time.
+    """
+    verb, _, reason = word.partition(" ")
+    option = "--complete" if verb == "complete" else f"--abort={clean(reason)}"
+    environment = {
+        **{k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG")},
+        **job.credentials(),
+        # the pid that the job gave at --init; another one would make it a zombie
+        "ECF_RID": str(running.pid) if (running := job.running) else "",
+        "ECF_TIMEOUT": str(patience),
+        # a superseded try must not wait for an operator
+        "ECF_ZOMBIE_TIMEOUT": "60",
+    }
+    client = shutil.which("ecflow_client") or "ecflow_client"
+    done = subprocess.run([client, option], env=environment, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode == 0:
+        replace(job.beside(".outcome"), f"{word}\nsaid\n")
+    return done.returncode == 0

@@ -1,0 +1,65 @@
+"""Family ``datasets``: from the recipe to a verified copy on every host that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ml_suite.config.deployment import node_name
+from ml_suite.config.resolved import Resolved
+from ml_suite.suite.nodes import TRIES_SAFE, Task, add_host, add_task, all_complete
+
+if TYPE_CHECKING:
+    import ecflow
+
+
+def tasks(parts: int, hosts: Iterable[str]) -> list[Task]:
+    """Tasks of one dataset, in the order of a person's reading."""
+    loads = [f"load_{i}" for i in range(1, parts + 1)]
+    return [
+        Task("init", "dataset_init"),
+        *(
+            Task(
+                name,
+                "dataset_load",
+                trigger="init == complete",
+                tries=TRIES_SAFE,
+                meters=("groups",),
+                variables={"PART": i, "PARTS": parts},
+            )
+            for i, name in enumerate(loads, start=1)
+        ),
+        Task("check", "dataset_check", trigger=all_complete(loads)),
+        Task("finalise", "dataset_finalise", trigger="check == complete"),
+        Task("register", "dataset_register", trigger="finalise == complete", tries=TRIES_SAFE),
+        Task(
+            "upload",
+            "dataset_upload",
+            trigger="register == complete",
+            tries=TRIES_SAFE,
+            meters=("percent",),
+            labels=("moved",),
+        ),
+        *(
+            Task(
+                f"transfer_{node_name(host)}",
+                "dataset_transfer",
+                host=host,
+                trigger="upload == complete",
+                tries=TRIES_SAFE,
+                meters=("percent",),
+                labels=("moved",),
+            )
+            for host in hosts
+        ),
+    ]
+
+
+def add_datasets(main: ecflow.Family, resolved: Resolved) -> None:
+    """Add the family; all but the transfers run on the host that builds."""
+    deployment = resolved.deployment
+    family = main.add_family("datasets").add_family(node_name(deployment.dataset_name))
+    for task in tasks(deployment.dataset.parts, deployment.hosts):
+        node = add_task(family, task, resolved)
+        if task.host is None:
+            add_host(node, deployment.builder, resolved)

@@ -1,0 +1,115 @@
+"""Make ecFlow nodes the way every family of the suite wants them.
+
+The ``ecflow`` binding comes from Debian or conda, not from the package index, so it is imported when a suite is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_suite.config.deployment import node_name
+from ml_suite.config.resolved import Resolved
+from ml_suite.errors import ServerUnreachable
+
+if TYPE_CHECKING:
+    import ecflow
+
+TRIES_SAFE = 3
+"""Moving and registering: a second try is cheap and helps against a network that hiccups."""
+TRIES_ONCE = 1
+"""Training: a second try spends GPU-hours again, so a person decides."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the server finds and puts things; all absolute."""
+
+    scripts: Path
+    """Deployed .ecf files and, below include/, the headers."""
+    jobs: Path
+    """ECF_HOME: generated jobs and their outputs."""
+    library: Path
+    """Folder that holds the ``ml_suite`` package for the jobs."""
+    ops_python: Path
+    """Python that runs the submit command beside the server."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task to be: everything that differs between tasks of one type is a variable."""
+
+    name: str
+    script: str
+    host: str | None = None
+    """None: the host of the family."""
+    trigger: str | None = None
+    tries: int = 2
+    meters: tuple[str, ...] = ()
+    """Per cent meters."""
+    labels: tuple[str, ...] = ()
+    variables: Mapping[str, str | int] = field(default_factory=dict)
+    walltime: timedelta | None = None
+    """When given, ecFlow flags the task as late after one and a half times as long."""
+    limits: tuple[str, ...] = ()
+    """Further limits of the suite that it uses up, besides its host's."""
+
+
+def binding() -> Any:
+    """The ``ecflow`` module.
+
+    Raises
+    ------
+    ServerUnreachable
+        If it is not installed; the hint says where it comes from.
+    """
+    try:
+        import ecflow
+    except ImportError as error:
+        raise ServerUnreachable(
+            "the Python binding of ecFlow is not installed",
+            "Debian: apt install python3-ecflow    conda: conda install -c conda-forge ecflow",
+        ) from error
+    return ecflow
+
+
+def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, resolved: Resolved) -> ecflow.Task:
+    """Add one task to a family."""
+    ecflow = binding()
+    node = parent.add_task(task.name)
+    node.add_variable("ML_SUITE_SCRIPT", task.script)
+    if task.tries != 2:
+        node.add_variable("ECF_TRIES", str(task.tries))
+    for key, value in task.variables.items():
+        node.add_variable(key, str(value))
+    if task.host is not None:
+        add_host(node, task.host, resolved)
+    if task.trigger:
+        node.add_trigger(task.trigger)
+    for name in task.meters:
+        node.add_meter(name, 0, 100, 100)
+    for name in ("info", *task.labels):
+        node.add_label(name, "-")
+    for limit in task.limits:
+        node.add_inlimit(limit, f"/{resolved.deployment.node}")
+    if task.walltime is not None:
+        late = ecflow.Late()
+        seconds = int(task.walltime.total_seconds() * 1.5)
+        late.complete(min(seconds // 3600, 99), seconds // 60 % 60, True)
+        node.add_late(late)
+    return node
+
+
+def add_host(node: ecflow.Node, host: str, resolved: Resolved) -> None:
+    """Let a node's jobs run on HOST and count against its limit."""
+    node.add_variable("ML_SUITE_HOST", host)
+    node.add_variable("ML_SUITE_PYTHON", str(resolved.hosts[host].environment / "bin" / "python"))
+    node.add_inlimit(node_name(host), f"/{resolved.deployment.node}")
+
+
+def all_complete(names: Iterable[str]) -> str:
+    """Trigger expression that waits for every node named."""
+    return " and ".join(f"{name} == complete" for name in names)

@@ -1,0 +1,5 @@
+
+wait
+trap - ERR TERM INT HUP EXIT
+tell complete --complete
+exit 0
