@@ -8,6 +8,7 @@
      ├ ServerUnreachable              exit 5
      ├ HostError                      exit 1
      ├ StudyError                     exit 1
+     ├ DatasetError                   exit 1   (unfinished, incomplete, or another dataset than expected)
      └ DeliveryError                  exit 1   (S3, MLflow or the catalogue did not take a delivery)
 
 An expected error is shown as one short message without a traceback: what is wrong, where, what to type next.
@@ -63,6 +64,10 @@ class HostError(MlSuiteError):
 
 class StudyError(MlSuiteError):
     """The study has no usable result."""
+
+
+class DatasetError(MlSuiteError):
+    """A dataset is unfinished, incomplete, or another one than expected."""
 
 
 class DeliveryError(MlSuiteError):
