@@ -1,21 +1,33 @@
 """The deployment as frozen models; the names are the YAML's keys.
 
-Values carry units and are parsed by `ml_suite.quantities`; what one field cannot know is in `ml_suite.config.checks`.
+Values carry units and are parsed by `ml_suite.quantities`; what one field cannot know is in
+`ml_suite.config.rules` and `checks`.
 Only pydantic is imported here, so jobs on a host read the same models from the resolved deployment.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
 from ml_suite import quantities
 
+S3_ADDRESS = r"^s3://[^/\s]+(/\S*)?$"
+SERVICE = r"^(embedded|https?://\S+)$"
 SUITE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$"
-
 
 
 def node_name(name: str) -> str:
@@ -27,6 +39,16 @@ def node_name(name: str) -> str:
     return name.replace("-", "_")
 
 
+WRITTEN = {"written": True}
+"""Validation context of values that a person wrote: a share then needs its percent sign."""
+
+
+def _share(value: object, info: ValidationInfo) -> float:
+    if isinstance(value, float) and not info.context:
+        return value
+    return quantities.fraction(value)
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(quantities.duration),
@@ -35,7 +57,7 @@ Duration = Annotated[
 ]
 Share = Annotated[
     float,
-    BeforeValidator(lambda v: v if isinstance(v, float) else quantities.fraction(v)),
+    BeforeValidator(_share),
     PlainSerializer(quantities.format_fraction, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "examples": ["5%"]}),
 ]
@@ -103,7 +125,7 @@ class Dataset(Strict):
     """Host that builds it; default: the first host of the deployment."""
     parts: Annotated[int, Field(gt=0, le=999)] = 4
     """Load tasks that share the work."""
-    store: Annotated[str, Field(pattern=r"^s3://[^/]+")] = "s3://ml-datasets"
+    store: Annotated[str, Field(pattern=S3_ADDRESS)] = "s3://ml-datasets"
     """Where the dataset is kept in the object store."""
 
 
@@ -138,6 +160,24 @@ class Dimension(Strict):
     int: tuple[_Integer, _Integer] | None = None
     float: tuple[_Real, _Real] | None = None
     log: tuple[_Real, _Real] | None = None
+
+    @model_validator(mode="after")
+    def _one_range(self) -> Self:
+        given = self.model_dump(exclude_none=True)
+        if len(given) != 1:
+            raise ValueError(
+                "write one of {choice: [...]}, {int: [low, high]}, {float: [low, high]}, {log: [low, high]}"
+            )
+        ((kind, values),) = given.items()
+        if kind != "choice":
+            low, high = values
+            if not (math.isfinite(low) and math.isfinite(high)):
+                raise ValueError("both ends of a range are finite numbers")
+            if low > high:
+                raise ValueError(f"the range is reversed: {low:g} is above {high:g}")
+            if kind == "log" and low <= 0:
+                raise ValueError("a log range lies above zero")
+        return self
 
     @property
     def kind(self) -> str:
@@ -213,10 +253,10 @@ class Evaluation(Strict):
 class Outputs(Strict):
     """Where results go; `embedded` is the server that `ml-suite services up` started."""
 
-    checkpoints: Annotated[str, Field(pattern=r"^s3://[^/]+")]
-    mlflow: str = "embedded"
-    catalogue: str = "embedded"
-    object_store: str = "embedded"
+    checkpoints: Annotated[str, Field(pattern=S3_ADDRESS)]
+    mlflow: Annotated[str, Field(pattern=SERVICE)] = "embedded"
+    catalogue: Annotated[str, Field(pattern=SERVICE)] = "embedded"
+    object_store: Annotated[str, Field(pattern=SERVICE)] = "embedded"
     """Endpoint URL of the S3 service."""
 
 

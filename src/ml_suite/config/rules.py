@@ -1,0 +1,193 @@
+"""What several keys of a deployment say together.
+
+The rules read plain data that may be wrong in any way, so that their errors come with all others in one
+report; a rule whose keys are wrong themselves says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from ml_suite import quantities
+from ml_suite.config.deployment import Training
+from ml_suite.config.findings import Problem
+from ml_suite.config.wording import nearest
+
+Data = dict[str, Any]
+
+
+def problems(data: Data) -> Iterator[Problem]:
+    """Every rule that a deployment breaks."""
+    for rule in (_hosts, _trainer, _keep, _shards, _walltimes, _periods, _twice):
+        yield from rule(data)
+
+
+def _get(data: Any, *path: str) -> Any:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _share(value: Any) -> float | None:
+    try:
+        return quantities.fraction(value)
+    except ValueError:
+        return None
+
+
+def _duration(value: Any) -> timedelta | None:
+    try:
+        return quantities.duration(value)
+    except ValueError:
+        return None
+
+
+def _hosts(data: Data) -> Iterator[Problem]:
+    """Every host that is used is listed under ``hosts``, and none twice."""
+    hosts = data.get("hosts")
+    if not isinstance(hosts, dict) or not hosts:
+        return
+    named: list[tuple[tuple[str | int, ...], Any]] = [(("dataset", "host"), _get(data, "dataset", "host"))]
+    for step in ("step1", "step2"):
+        path = ("hpo", step, "hosts")
+        names = _get(data, *path)
+        if not isinstance(names, list):
+            continue
+        if not names:
+            yield Problem(path, "nothing is listed here", "leave the key out to use all hosts")
+        named += [((*path, i), name) for i, name in enumerate(names)]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                yield Problem((*path, i), f"'{name}' is listed twice")
+    for where, name in named:
+        if isinstance(name, str) and name not in hosts:
+            yield Problem(
+                where, f"'{name}' is not under hosts", f"this deployment has {', '.join(map(str, hosts))}"
+            )
+
+
+def _trainer(data: Data) -> Iterator[Problem]:
+    """Each trainer gets what it needs and nothing that it ignores."""
+    training = data.get("training")
+    if not isinstance(training, dict):
+        return
+    trainer = training.get("trainer", "anemoi")
+    needs = {"anemoi": "config", "command": "command"}
+    if trainer not in needs:
+        return
+    key = needs[trainer]
+    other = next(k for k in needs.values() if k != key)
+    if key not in training and not _probably(training, key):
+        hint = {
+            "config": "name a Hydra YAML of anemoi-training, or write `trainer: command`",
+            "command": "write the program as a list; it gets the path of trial.json as its last argument",
+        }[key]
+        yield Problem(("training", key), f"trainer {trainer} needs '{key}'", hint, on_key=True)
+    if other in training:
+        owner = next(t for t, k in needs.items() if k == other)
+        yield Problem(
+            ("training", other),
+            f"trainer {trainer} does not use '{other}'",
+            f"write `trainer: {owner}`",
+            on_key=True,
+        )
+    if training.get("command") == []:
+        yield Problem(("training", "command"), "nothing is listed here")
+    space, overrides = _get(data, "hpo", "space"), training.get("overrides")
+    if isinstance(space, dict) and isinstance(overrides, dict):
+        for name in space.keys() & overrides.keys():
+            yield Problem(
+                ("training", "overrides", name),
+                f"'{name}' is fixed here and searched in hpo.space",
+                "keep one of the two",
+                on_key=True,
+            )
+
+
+def _probably(training: Data, key: str) -> bool:
+    """Tell whether an unknown key is a misspelling of KEY, which is then told already."""
+    known = list(Training.model_fields)
+    return any(k not in known and nearest(str(k), known) == key for k in training)
+
+
+def _keep(data: Data) -> Iterator[Problem]:
+    """Step 2 keeps at least one trial."""
+    trials, keep = _whole(_get(data, "hpo", "step1", "trials")), _share(_get(data, "hpo", "step2", "keep"))
+    if trials and keep and round(trials * keep) == 0:
+        share = quantities.format_fraction(keep)
+        enough = next(p for p in range(1, 101) if round(trials * p / 100) >= 1)
+        yield Problem(
+            ("hpo", "step2", "keep"),
+            f"{share} of {trials} trials is less than one: step 2 would have nothing to train",
+            f"write at least {enough}%, or more trials ({math.floor(0.5 / keep) + 1})",
+        )
+
+
+def _shards(data: Data) -> Iterator[Problem]:
+    """No job without a trial."""
+    trials, shards = (
+        _whole(_get(data, "hpo", "step1", "trials")),
+        _whole(_get(data, "hpo", "step1", "shards")),
+    )
+    if trials and shards and shards > trials:
+        yield Problem(
+            ("hpo", "step1", "shards"),
+            f"{shards} jobs cannot share {trials} trials",
+            f"write at most {trials}",
+        )
+
+
+def _walltimes(data: Data) -> Iterator[Problem]:
+    """No time is zero, and a trial fits its job."""
+    lists = (("training",), ("hpo", "step1"), ("hpo", "step2"))
+    paths = [(*path, "resources", "walltime") for path in lists]
+    for path in (*paths, ("hpo", "step1", "trial_walltime"), ("evaluation", "lead_time")):
+        if _duration(_get(data, *path)) == timedelta(0):
+            yield Problem(path, "this must be longer than zero")
+    job = _duration(_get(data, *paths[1])) or _duration(_get(data, *paths[0]))
+    trial = _duration(_get(data, "hpo", "step1", "trial_walltime"))
+    if job and trial and trial > job:
+        spans = (
+            f"a trial of {quantities.format_duration(trial)} in a job of {quantities.format_duration(job)}"
+        )
+        yield Problem(("hpo", "step1", "trial_walltime"), f"a trial must end before its job: {spans}")
+
+
+def _periods(data: Data) -> Iterator[Problem]:
+    """Periods run forwards and do not share dates."""
+    spans: dict[str, tuple[datetime, datetime]] = {}
+    for name in ("training", "validation", "test"):
+        path = ("training", "periods", name)
+        try:
+            start, end = (datetime.fromisoformat(_get(data, *path, key)) for key in ("start", "end"))
+            reversed_ = end < start
+        except (TypeError, ValueError):
+            continue
+        if reversed_:
+            yield Problem((*path, "end"), f"the {name} period ends before it starts")
+            continue
+        for other, (first, last) in spans.items():
+            if (start.tzinfo is None) == (first.tzinfo is None) and start <= last and first <= end:
+                yield Problem(
+                    (*path, "start"),
+                    f"the {name} period shares dates with the {other} period",
+                    "scores on data that was trained on mean nothing",
+                )
+        spans[name] = (start, end)
+
+
+def _twice(data: Data) -> Iterator[Problem]:
+    """No value is listed twice in a choice."""
+    space = _get(data, "hpo", "space")
+    for name, dimension in space.items() if isinstance(space, dict) else ():
+        values = _get(dimension, "choice")
+        for i, value in enumerate(values if isinstance(values, list) else ()):
+            if any(value == v and type(value) is type(v) for v in values[:i]):
+                yield Problem(("hpo", "space", name, "choice", i), f"{value!r} is listed twice")
