@@ -73,7 +73,9 @@ class Connections(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValueError as error:
-            raise ConfigError(f"{path} is not a connections file", "It needs s3, mlflow and catalogue.") from error
+            raise ConfigError(
+                f"{path} is not a connections file", "It needs s3, mlflow and catalogue."
+            ) from error
 
     def save(self, path: Path) -> None:
         """Write the file atomically with mode 0600."""
