@@ -1,0 +1,1 @@
+"""Judge trained weights on dates that neither training nor selection has seen."""
