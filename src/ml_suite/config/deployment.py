@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 import re
+import string
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -67,6 +69,24 @@ GpuHours = Annotated[
     PlainSerializer(quantities.format_gpu_hours, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*GPUh$", "examples": ["3000 GPUh"]}),
 ]
+
+
+PLACEHOLDERS = ("account", "user", "home", "ml_suite_home", "cache")
+
+
+def _known_placeholders(text: str) -> str:
+    try:
+        names = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
+    except ValueError as error:
+        raise ValueError("a { or } is alone") from error
+    for name in names:
+        if name not in PLACEHOLDERS:
+            raise ValueError(f"{{{name}}} has no meaning; a path may hold {{{'}, {'.join(PLACEHOLDERS)}}}")
+    return text
+
+
+Template = Annotated[str, AfterValidator(_known_placeholders)]
+"""A path that may hold placeholders."""
 
 
 class Strict(BaseModel):
@@ -144,7 +164,7 @@ class Training(Strict):
     overrides: dict[str, Any] = {}
     """Keys of the training configuration to set for every training."""
     periods: Periods | None = None
-    environment: str | None = None
+    environment: Template | None = None
     """Virtual environment with anemoi-training; default: the host file's."""
 
 
@@ -235,9 +255,9 @@ class Use(Strict):
     limit: Annotated[int, Field(gt=0)] = 4
     """Jobs of the suite at once on the host."""
     budget: GpuHours | None = None
-    work: str | None = None
+    work: Template | None = None
     """Folder for the suite's files; default: the host file's."""
-    environment: str | None = None
+    environment: Template | None = None
     """Virtual environment with anemoi-training; default: the host file's."""
 
 

@@ -75,7 +75,8 @@ class Resolved(BaseModel):
         try:
             return cls.model_validate_json(Path(where).read_bytes())
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{where} is not a resolved deployment: {error}", "Run: ml-suite deploy") from error
+            message = f"{where} is not a resolved deployment: {error}"
+            raise ConfigError(message, "Run: ml-suite deploy") from error
 
     @property
     def recipe_file(self) -> Path:

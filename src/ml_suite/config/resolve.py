@@ -1,0 +1,78 @@
+"""Look up the places and origins that a deployment leaves open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ml_suite.config import git
+from ml_suite.config.deployment import Deployment, Use
+from ml_suite.config.locate import candidates, locate
+from ml_suite.config.resolved import HostPaths, Resolved
+from ml_suite.errors import ConfigError
+from ml_suite.hosts import host as hosts
+
+
+def resolve(deployment: Deployment, deployment_path: Path, files: Path, connections: Path) -> Resolved:
+    """Return the deployment with its folders, its files' origins and the place of the credentials.
+
+    Parameters
+    ----------
+    deployment_path
+        The deployment file; relative names are looked up beside it, in the current folder and in the package.
+    files
+        Folder that the deployed files go to.
+    connections
+        Addresses and credentials of the services.
+
+    Raises
+    ------
+    ConfigError
+        If a file or a host is not there.
+    """
+    beside = deployment_path.absolute().parent
+    config = deployment.training.config
+    return Resolved(
+        deployment=deployment,
+        files=files.absolute(),
+        recipe=git.facts(needed(deployment.dataset.recipe, beside, "dataset.recipe")),
+        config=git.facts(needed(config, beside, "training.config")) if config else None,
+        hosts={name: paths(name, use, deployment, beside) for name, use in deployment.hosts.items()},
+        connections=connections.absolute(),
+        source=git.facts(deployment_path),
+    )
+
+
+def paths(name: str, use: Use, deployment: Deployment, beside: Path) -> HostPaths:
+    """Folders of the deployment on a host: its own words go before the host file's.
+
+    Raises
+    ------
+    ConfigError
+        If the host has no file, or a path needs an account.
+    """
+    host = hosts.load(name, beside)
+    work = use.work or host.paths.work
+    environment = use.environment or deployment.training.environment or host.paths.environment
+    return HostPaths(
+        work=_absolute(host.place(work, use.account), beside),
+        environment=_absolute(host.place(environment, use.account), beside),
+    )
+
+
+def needed(text: str, beside: Path, key: str) -> Path:
+    """Find a file that the deployment names under KEY.
+
+    Raises
+    ------
+    ConfigError
+        If it is nowhere.
+    """
+    found = locate(text, beside)
+    if found is None or not found.is_file():
+        looked = "\n  ".join(str(path) for path in candidates(text, beside))
+        raise ConfigError(f"{key}: there is no file {text}", f"looked for:\n  {looked}")
+    return found
+
+
+def _absolute(path: Path, beside: Path) -> Path:
+    return path if path.is_absolute() else beside / path
