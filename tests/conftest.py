@@ -10,6 +10,8 @@ import pytest
 
 from ml_suite.home import cache
 
+pytest_plugins = ["tests.ecflow_fixture"]
+
 
 @pytest.fixture(scope="session")
 def anemoi_python() -> Path:

@@ -5,6 +5,7 @@ Standard library only: this is imported for every job that ecFlow submits.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -41,5 +42,7 @@ def say(job: JobFiles, word: str, patience: int = DAY) -> bool:
     client = shutil.which("ecflow_client") or "ecflow_client"
     done = subprocess.run([client, option], env=environment, stdin=subprocess.DEVNULL, check=False)
     if done.returncode == 0:
-        replace(job.beside(".outcome"), f"{word}\nsaid\n")
+        # a folder that cannot be written may be the very reason of the abort
+        with contextlib.suppress(OSError):
+            replace(job.beside(".outcome"), f"{word}\nsaid\n")
     return done.returncode == 0

@@ -89,7 +89,9 @@ def add_hpo(main: ecflow.Family, resolved: Resolved, hpo: Hpo) -> None:
     )
     on_first(step1, deliver)
     # the shortlist needs the trials, not their delivery: MLflow may be down
-    on_first(family, Task("shortlist", "study_shortlist", trigger=all_complete(f"step1/{s.name}" for s in shards)))
+    on_first(
+        family, Task("shortlist", "study_shortlist", trigger=all_complete(f"step1/{s.name}" for s in shards))
+    )
     step2 = family.add_family("step2")
     step2.add_trigger("shortlist == complete")
     candidates = step2_tasks(deployment, hpo)

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Everything that has to pass before a change lands: style, types, tests on real servers, the demo twice.
+# usage: bash ci/test.sh [PYTEST ARGUMENT ...]
+source "$(dirname "$0")/common.sh"
+
+bash "$ROOT/ci/install.sh"
+bash "$ROOT/ci/environment.sh" >/dev/null
+bash "$ROOT/ci/storm-data.sh" >/dev/null
+if [ "$(id -u)" = 0 ]; then
+    # Ceph's gateway is what the European Weather Cloud runs; chromium shows the pages and the report
+    apt_need radosgw ceph-mon ceph-osd ceph-common shellcheck
+fi
+export PATH=$ROOT/.venv/bin:$PATH
+cd "$ROOT"
+
+say "style and types"
+ruff check .
+ruff format --check .
+mypy
+shellcheck -x ci/*.sh
+
+say "tests"
+python -m pytest "$@"
