@@ -96,7 +96,8 @@ class StudyPlan(Document):
     """The frozen study: written once by the plan task, read by all others."""
 
     study: str
-    """SHA-256 over everything below, first 16 hexadecimal digits."""
+    """SHA-256 over everything below that decides what a trial does, first 16 hexadecimal digits: all but
+    `trials`, `keep`, `shards` and the dataset's path."""
     suite: str
     metric: str
     direction: Literal["minimize", "maximize"]
@@ -115,6 +116,16 @@ class StudyPlan(Document):
     trainer: str
     software: dict[str, str]
     """Versions of the packages that trained."""
+    overrides: dict[str, Any] = {}
+    """Keys of the training configuration that are the same for all trials, learning rate and batch among them."""
+    config: str | None = None
+    """SHA-256 of the training configuration file."""
+    command: list[str] | None = None
+    """Program of trainer command."""
+    training_seed: int = 0
+    """Seed of every training, so that trials differ by their hyperparameters alone."""
+    replicas: dict[str, int] = {"step1": 1, "step2": 1}
+    """Data-parallel copies of the model in each step."""
 
 
 class TrialSpec(Document):
