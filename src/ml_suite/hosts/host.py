@@ -1,8 +1,7 @@
 """A machine as data: the facts of ``hosts/NAME.yaml``.
 
-Code asks for a capability such as ``host.callback``, never for a name. Files beside the deployment (``hosts/``)
-go before those of the user (``~/.config/ml-suite/hosts``), and those before the ones that travel with the
-package.
+Code asks for a capability such as ``host.callback``, never for a name. Files in ``hosts/`` beside the deployment
+win over those of the user in ``~/.config/ml-suite/hosts``, and those over the ones of the package.
 """
 
 from __future__ import annotations

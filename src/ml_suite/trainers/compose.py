@@ -1,7 +1,8 @@
 """Compose an anemoi-training configuration as ``anemoi-training train`` does, and check it with its schema.
 
-``python -m ml_suite.trainers.compose CONFIG [OVERRIDE ...] [--values JSON] [--candidates JSON]`` runs in the training
-environment and prints one JSON object: what a deployment has to know of the configuration, without a dataset.
+``python -m ml_suite.trainers.compose CONFIG [OVERRIDE ...] [--values JSON] [--candidates JSON]`` runs in the
+training environment and prints one JSON object: what a deployment has to know of the configuration, without a
+dataset.
 """
 
 from __future__ import annotations
@@ -134,12 +135,7 @@ def leaves(node: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 def describe(composed: Any) -> dict[str, Any]:
     """Facts of a composed configuration, as JSON types."""
-    from omegaconf import OmegaConf
-
-    copied = copy.deepcopy(composed)
-    with contextlib.suppress(Exception):  # an interpolation without a target is among the schema's errors
-        OmegaConf.resolve(copied)
-    tree = OmegaConf.to_container(copied, resolve=False)
+    tree = _tree(composed)
     keys = {
         key: {"type": type(value).__name__, "value": None if isinstance(value, dict) else _json(value)}
         for key, value in leaves(tree)
@@ -157,6 +153,15 @@ def describe(composed: Any) -> dict[str, Any]:
         "timestep": value.get("task.timestep", value.get("data.timestep")),
         "gpus_per_model": value.get("system.hardware.num_gpus_per_model"),
     }
+
+
+def _tree(composed: Any) -> Any:
+    from omegaconf import OmegaConf
+
+    copied = copy.deepcopy(composed)
+    with contextlib.suppress(Exception):  # an interpolation without a target is among the schema's errors
+        OmegaConf.resolve(copied)
+    return OmegaConf.to_container(copied, resolve=False)
 
 
 def _at(tree: Any, *keys: str) -> Any:
@@ -184,11 +189,15 @@ def _json(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def report(config: Path, overrides: list[str], candidates: list[tuple[str, Any]]) -> dict[str, Any]:
+def report(
+    config: Path, overrides: list[str], values: dict[str, Any], candidates: list[tuple[str, Any]]
+) -> dict[str, Any]:
     """Everything that the command prints.
 
     Parameters
     ----------
+    values
+        More overrides, by key; the keys that the configuration does not have come back as `unknown`.
     candidates
         Keys with a value to try, each alone on top of the configuration with its OVERRIDES.
     """
@@ -197,9 +206,17 @@ def report(config: Path, overrides: list[str], candidates: list[tuple[str, Any]]
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    result: dict[str, Any] = {"version": version("anemoi-training"), "errors": [], "refused": None}
+    result: dict[str, Any] = {"version": version("anemoi-training"), "unknown": [], "refused": None}
     try:
-        composed = compose(config, overrides)
+        try:
+            composed = compose(config, [*overrides, *(override(k, v) for k, v in values.items())])
+        except (HydraException, OmegaConfBaseException):
+            composed = compose(config, overrides)
+            known = {key for key, _ in leaves(_tree(composed))}
+            result["unknown"] = [key for key in values if key not in known]
+            composed = compose(
+                config, [*overrides, *(override(k, v) for k, v in values.items() if k in known)]
+            )
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         return {**result, "refused": str(error).strip()}
     except Exception as error:
@@ -219,18 +236,15 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m ml_suite.trainers.compose", description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("overrides", nargs="*", help="KEY=VALUE in Hydra's grammar")
+    parser.add_argument("--values", type=json.loads, default={}, help='{"key": value} of overrides, JSON')
     parser.add_argument(
-        "--values", type=json.loads, default={}, help='JSON object {"key": value} of overrides'
-    )
-    parser.add_argument(
-        "--candidates", type=json.loads, default=[], help='JSON list [["key", value], ...] to try'
+        "--candidates", type=json.loads, default=[], help='[["key", value], ...] to try, JSON'
     )
     given = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     talk = io.StringIO()
     with contextlib.redirect_stdout(talk):
-        overrides = [*given.overrides, *(override(key, value) for key, value in given.values.items())]
-        result = report(given.config, overrides, given.candidates)
+        result = report(given.config, given.overrides, given.values, given.candidates)
     json.dump(result, sys.stdout)
     return 0
 

@@ -1,0 +1,71 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+DEPLOYMENT = "deployment.yaml"
+
+
+class DeploymentFile(click.ParamType):  # type: ignore[type-arg]  # no generic before Click 8.3
+    """A deployment file, or the folder that holds ``deployment.yaml``."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value).expanduser()
+        if path.is_dir():
+            path = path / DEPLOYMENT
+            if not path.is_file():
+                self.fail(
+                    f"the folder {path.parent} has no {DEPLOYMENT}; ml-suite init writes one", param, ctx
+                )
+        elif not path.exists():
+            self.fail(f"there is no file {path}; ml-suite init writes one", param, ctx)
+        return path
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+deployment_argument = click.argument("file", type=DeploymentFile())
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with stable keys.")
+
+
+def print_json(data: Any) -> None:
+    """Print a result for a program."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+def next_step(*words: object) -> None:
+    """Print the next command to type, the last line of a success."""
+    click.echo("Next: " + " ".join(str(word) for word in words))
+
+
+def shown(path: Path) -> str:
+    """Shortest way to name a path from the current folder."""
+    path = path.absolute()
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("../../..") else relative
+
+
+_SEVERITY = re.compile(r"(?m)^(.*?:\d+:\d+: |)(error|warning|note)(: .*)$")
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+
+
+def coloured(report: str) -> str:
+    """Report with its severities in colour; Click takes the colour out again where nobody sees it."""
+
+    def paint(match: re.Match[str]) -> str:
+        place, word, rest = match.groups()
+        return click.style(place, bold=True) + click.style(word, fg=_COLOURS[word], bold=True) + rest
+
+    return _SEVERITY.sub(paint, report)

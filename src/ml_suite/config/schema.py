@@ -1,0 +1,36 @@
+"""JSON Schema of deployment files, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_suite.config.deployment import Deployment
+
+HEADER = "# yaml-language-server: $schema=.ml-suite/deployment.schema.json"
+"""First line of a deployment, by which an editor finds the schema."""
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema of a deployment as a person writes it: no key may be empty, a dimension has one range."""
+    schema = Deployment.model_json_schema()
+    definitions = schema["$defs"]
+    definitions["Dimension"] |= {"minProperties": 1, "maxProperties": 1}
+    cleaned: dict[str, Any] = _without_null(schema)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **cleaned,
+        "title": "ml-suite deployment",
+    }
+
+
+def _without_null(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_null(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {k: _without_null(v) for k, v in node.items() if not (k == "default" and v is None)}
+    members = [member for member in node.get("anyOf", []) if member != {"type": "null"}]
+    if len(members) == 1:
+        del node["anyOf"]
+        node = {**members[0], **node}
+    return node
