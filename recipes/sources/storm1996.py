@@ -7,8 +7,9 @@ The six-hourly analyses over North America (5-20 January 1996, 1.25 x 2.5 degree
 (Debian package libncarg-data, NCAR, BSD-style licence) as six files, one per variable: pressure at mean sea level, T, u
 and v near the surface, u and v at 500 hPa; 64 steps on 33 x 36 points, of which 964 lie inside the analysed area.
 
-Only those 964 points are written, as an unstructured grid with the dimension "cell"; nothing is interpolated or filled.
-T has no field at step 17, v none at 17 and 37, v500 none at 36: these stay NaN, and the recipe lists their dates as missing.
+Only those 964 points are written, as an unstructured grid with the dimension "cell"; nothing is interpolated or
+filled. T has no field at step 17, v none at 17 and 37, v500 none at 36: these stay NaN, and the recipe lists their
+dates as missing.
 
 Needs numpy and netCDF4. The same input gives the same bytes. The file appears whole or not at all.
 """

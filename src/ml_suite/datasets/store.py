@@ -24,10 +24,10 @@ class Phase(StrEnum):
     LOADING = "loading"
     """Laid out; some or all groups of dates are loaded."""
     CLOSING = "closing"
-    """Finalise has begun to remove the traces of the build and was stopped."""
+    """Laid out, without flags: finalise was stopped in its clean-up, or another program's init was stopped."""
     FINISHED = "finished"
     BROKEN = "broken"
-    """A zarr store that is none of these, such as one whose init was stopped."""
+    """A zarr store that is none of these."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Progress:
     @property
     def percent(self) -> int:
         """Groups loaded, rounded down: 100 means all."""
-        if self.phase in (Phase.FINISHED, Phase.CLOSING):
+        if self.phase is Phase.FINISHED:
             return 100
         return 100 * sum(self.loaded) // len(self.loaded) if self.loaded else 0
 
@@ -87,12 +87,12 @@ def progress(path: Path) -> Progress:
     attributes = dict(group.attrs)
     uuid = attributes.get("uuid")
     flags = read_flags(group)
-    if flags and "_recipe" in attributes and "data" in group:
-        return Progress(path, Phase.LOADING, uuid, flags)
+    if "data" not in group or uuid is None:
+        return Progress(path, Phase.BROKEN, uuid)
+    if "_recipe" in attributes:
+        return Progress(path, Phase.LOADING if flags else Phase.CLOSING, uuid, flags)
     measured = all(name in group for name in STATISTICS)
-    if measured and "data" in group and uuid:
-        return Progress(path, Phase.CLOSING if "_recipe" in attributes else Phase.FINISHED, uuid)
-    return Progress(path, Phase.BROKEN, uuid, flags)
+    return Progress(path, Phase.FINISHED if measured else Phase.BROKEN, uuid)
 
 
 def read_flags(group: Any) -> tuple[bool, ...]:
@@ -121,5 +121,7 @@ def require_finished(path: Path) -> Progress:
             "Run the load tasks that are left, then finalise.",
         )
     if state.phase is Phase.CLOSING:
-        raise DatasetError(f"{path} is not finished: finalise was stopped", "Run finalise again.")
-    raise DatasetError(f"{path} is not a dataset made by anemoi-datasets, or its init was stopped")
+        raise DatasetError(
+            f"{path} is not finished: its finalise or its init was stopped", "Run that step again."
+        )
+    raise DatasetError(f"{path} is not a dataset made by anemoi-datasets")
