@@ -79,6 +79,7 @@ def simulate(built: Built) -> str:
     return str(built.defs.simulate())
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_every_task_completes_exactly_once_in_the_simulator(built: Built) -> None:
     assert simulate(built) == ""
 
