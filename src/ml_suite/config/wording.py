@@ -44,8 +44,12 @@ _TIME = "write a date and a time: 1996-01-05T18:00"
 
 
 def message(error: ErrorDetails) -> str:
-    """One error in our words; pure of anything that pydantic wrote."""
-    kind, ctx = error["type"], error.get("ctx", {})
+    """One error in our words."""
+    return worded(error["type"], error.get("ctx", {}))
+
+
+def worded(kind: str, ctx: Mapping[str, Any]) -> str:
+    """Say what a type of validation error and its context mean; pure of anything that pydantic wrote."""
     if kind == "value_error":
         return str(ctx["error"])
     if kind in _PLAIN:
@@ -70,7 +74,7 @@ def _bound(kind: str, ctx: Mapping[str, Any]) -> str:
         "less_than": ("less than", "lt"),
         "less_than_equal": ("at most", "le"),
     }[kind]
-    return f"this must be {word} {ctx[key]:g}"
+    return f"this must be {word} {ctx[key]}"
 
 
 def _length(kind: str, ctx: Mapping[str, Any]) -> str:

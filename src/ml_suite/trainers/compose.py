@@ -13,39 +13,55 @@ import copy
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PLACEHOLDERS = {"system.input.dataset": "/dataset.zarr", "system.output.root": "/output"}
-"""Keys that every training sets; they get these values here when the file leaves them open."""
+DATASET = "data"
+"""Anemoi's name of the dataset in a training that has one."""
 
 SPLITS = ("training", "validation", "test")
 
+PLACEHOLDERS = {"system.input.dataset": "/dataset.zarr", "system.output.root": "/output"}
+"""Keys that a configuration may leave open, because every training sets them; they get these values here."""
+
+OWN = (
+    *PLACEHOLDERS,
+    "system.hardware.num_nodes",
+    "system.hardware.num_gpus_per_node",
+    *(f"dataloader.{split}.datasets.{DATASET}.{end}" for split in SPLITS for end in ("start", "end")),
+    "training.max_epochs",
+    "training.max_steps",
+    "training.run_id",
+    "diagnostics.log.mlflow.enabled",
+    "diagnostics.log.wandb.enabled",
+    "diagnostics.enable_progress_bar",
+)
+"""Keys that the trainer sets for every training, beside what a study states."""
+
 
 def override(key: str, value: Any) -> str:
-    """Write a key and its value in Hydra's override grammar.
+    """Write a key and its value in the grammar of Hydra's command line.
 
-    >>> override("model.num_channels", 16), override("a", [1.5, None]), override("b", {"c": "x: y"})
-    ('model.num_channels=16', 'a=[1.5,null]', "b={c:'x: y'}")
+    >>> override("model.num_channels", 16), override("a", [1.5, None]), override("b", {"c": 'x: "y"'})
+    ('model.num_channels=16', 'a=[1.5, null]', 'b={c: "x: \\\\"y\\\\""}')
     """
     return f"{key}={_grammar(value)}"
 
 
 def _grammar(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{k}:{_grammar(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(_grammar(v) for v in value) + "]"
-    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+        return f"[{', '.join(_grammar(item) for item in value)}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_grammar(item)}" for key, item in value.items()) + "}"
+    # a backslash counts only before a quote: https://hydra.cc/docs/advanced/override_grammar/basic
+    return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + ("\\" + m[2] if m[2] else ""), str(value)) + '"'
 
 
 def compose(config: Path, overrides: list[str]) -> Any:
@@ -223,6 +239,8 @@ def report(
         # Hydra lets errors of its YAML parser through
         return {**result, "refused": f"{type(error).__name__}: {str(error).strip()}"}
     result |= describe(composed)
+    result["own"] = OWN
+    result["unsettable"] = [key for key in OWN if key not in result["keys"]]
     errors = validate(composed)
     result["errors"] = errors
     # an unsound configuration would blame every candidate
