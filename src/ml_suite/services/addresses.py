@@ -70,6 +70,12 @@ def client_environment(home: Path) -> dict[str, str]:
     path = Places(home).ecflow_address
     try:
         address = json.loads(path.read_text())
-        return {"ECF_HOST": address["host"], "ECF_PORT": str(address["port"]), "ECF_PASSWD": address["passwd"]}
+        return {
+            "ECF_HOST": address["host"],
+            "ECF_PORT": str(address["port"]),
+            "ECF_PASSWD": address["passwd"],
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ServerUnreachable(f"{path} does not name an ecFlow server", "Run: ml-suite services up") from error
+        raise ServerUnreachable(
+            f"{path} does not name an ecFlow server", "Run: ml-suite services up"
+        ) from error
