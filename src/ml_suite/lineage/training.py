@@ -160,3 +160,17 @@ class TrainingMetadata(Part):
 def entry_uuid(suite: str) -> str:
     """Identity of a suite's entry: the same whenever and wherever it is written."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"ml-suite:{suite}"))
+
+
+class Registered(Part):
+    """registered.json: what the register task told the catalogue, and the keys by which it is found."""
+
+    training: str
+    """Key in the collection `trainings`."""
+    weights: str | None
+    """Key in the collection `weights`."""
+    promoted: bool
+    reason: str
+    catalogue_page: str | None = None
+    mlflow_page: str | None = None
+    metadata: TrainingMetadata

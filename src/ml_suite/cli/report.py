@@ -1,0 +1,53 @@
+"""``ml-suite report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ml_suite.cli.options import json_option, next_step, shown
+
+
+@click.command(short_help="Result, cost and failures of a study.")
+@click.argument("suite")
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write one HTML file that opens offline."
+)
+@json_option
+@click.option("--cycle", help="Cycle to report on; default: the latest.")
+def command(suite: str, html: Path | None, as_json: bool, cycle: str | None) -> None:
+    """Report on the study of SUITE: the winner, all trials of both steps, cost, failures and where things are.
+
+    A study that is not finished is reported as far as it is.
+    """
+    from ml_suite import atomic
+    from ml_suite.errors import MlSuiteError
+    from ml_suite.home import home
+    from ml_suite.layout import ONCE
+    from ml_suite.report.collect import collect, cycles, deployed
+
+    resolved = deployed(suite, home())
+    known = cycles(resolved)
+    if cycle is not None and cycle not in known:
+        raise MlSuiteError(
+            f"suite {suite!r} has no cycle {cycle!r}", f"It has: {', '.join(known) or 'none yet'}."
+        )
+    report = collect(resolved, cycle or (known[-1] if known else ONCE))
+    if html is not None:
+        from ml_suite.report.page import render
+
+        atomic.write(html, render(report))
+    if as_json:
+        click.echo(report.model_dump_json(indent=2))
+        return
+    if html is None:
+        from rich.console import Console
+
+        from ml_suite.report.text import show
+
+        show(report, Console())
+        next_step("ml-suite report", suite, "--html report.html")
+        return
+    click.echo(f"wrote {shown(html)}")
+    next_step("ml-suite lineage", suite)

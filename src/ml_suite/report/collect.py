@@ -1,0 +1,193 @@
+"""Read the record of a study and what came after it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel
+
+from ml_suite.config.deployment import Deployment, Resources
+from ml_suite.config.resolved import Resolved
+from ml_suite.errors import MlSuiteError, StudyError
+from ml_suite.evaluation.scores import Evaluation
+from ml_suite.layout import ONCE, WorkTree
+from ml_suite.lineage.training import Registered, TrainingMetadata
+from ml_suite.report import summary
+from ml_suite.report.model import Links, Report
+from ml_suite.study.contract import Selection, StudyPlan, TrialResult
+from ml_suite.study.record import merge
+
+Model = TypeVar("Model", bound=BaseModel)
+State = Literal["empty", "running", "selected", "evaluated", "registered"]
+
+
+def collect(resolved: Resolved, cycle: str = ONCE, now: datetime | None = None) -> Report:
+    """Everything that is known of one cycle of a suite; a half-finished study gives a report too.
+
+    Raises
+    ------
+    StudyError
+        If a file of the study is damaged.
+    """
+    deployment = resolved.deployment
+    tree = WorkTree.of(resolved, next(iter(resolved.hosts)), cycle)
+    plan = _load(StudyPlan, tree.plan)
+    selection = _load(Selection, tree.selection)
+    results = _results(tree, plan, selection)
+    direction = plan.direction if plan else "minimize"
+    rows = summary.rows(results, direction, selection)
+    evaluation = _load(Evaluation, tree.evaluation / "scores.json")
+    registered = _load(Registered, tree.registered)
+    pairs = [
+        (a.value, b.value) for a, b in summary.step_pairs(rows) if a.value is not None and b.value is not None
+    ]
+    planned = _planned(deployment, plan, tree)
+    return Report(
+        suite=deployment.suite,
+        cycle=cycle,
+        made=now or datetime.now(UTC),
+        state=_state(results, selection, evaluation, registered),
+        missing=_missing(deployment, tree, plan, selection, evaluation, registered),
+        study=plan.study if plan else None,
+        metric=plan.metric if plan else selection.result.metric if selection else None,
+        direction=direction,
+        seed=plan.seed if plan else None,
+        subset=plan.subset if plan else None,
+        keep=plan.keep if plan else None,
+        dataset=deployment.dataset_name,
+        samples=plan.samples if plan else {},
+        space=plan.space if plan else {},
+        software=plan.software if plan else {},
+        winner=next((row for row in rows if row.winner), None),
+        step1_value=selection.step1_value if selection else None,
+        rows=rows,
+        account=summary.account(rows, planned),
+        failures=summary.failures(rows),
+        rank_correlation=summary.kendall_tau(pairs),
+        cost=summary.cost(results, _gpus(deployment), plan.trials if plan else 0) if results else None,
+        evaluation=evaluation,
+        training=registered.metadata if registered else None,
+        links=_links(registered),
+    )
+
+
+def cycles(resolved: Resolved) -> list[str]:
+    """Cycles that have a folder, oldest first."""
+    root = WorkTree.of(resolved, next(iter(resolved.hosts))).root.parent
+    return sorted(p.name for p in root.iterdir() if (p / "study").is_dir()) if root.is_dir() else []
+
+
+def _load(model: type[Model], path: Path) -> Model | None:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise StudyError(f"{path} is damaged or of another version", "Run its task again.") from error
+
+
+def _results(tree: WorkTree, plan: StudyPlan | None, selection: Selection | None) -> list[TrialResult]:
+    if plan is None:
+        return [selection.result] if selection else []
+    files = [*tree.study.glob("step1/*.jsonl"), *tree.study.glob("step2/*.jsonl")]
+    return merge(files, plan.study)
+
+
+def _planned(deployment: Deployment, plan: StudyPlan | None, tree: WorkTree) -> dict[int, int]:
+    if plan is not None:
+        return {1: plan.trials, 2: plan.keep}
+    if deployment.hpo is not None:
+        return {1: deployment.hpo.step1.trials, 2: deployment.hpo.keep_count}
+    return {0: 1}
+
+
+def _gpus(deployment: Deployment) -> dict[int, int]:
+    """GPUs of one training by step."""
+    usual = deployment.training.resources
+
+    def gpus(chosen: Resources | None) -> int:
+        return (chosen or usual).gpus
+
+    if deployment.hpo is None:
+        return {0: usual.gpus}
+    return {1: gpus(deployment.hpo.step1.resources), 2: gpus(deployment.hpo.step2.resources)}
+
+
+def _state(
+    results: list[TrialResult],
+    selection: Selection | None,
+    evaluation: Evaluation | None,
+    registered: Registered | None,
+) -> State:
+    if registered:
+        return "registered"
+    if evaluation:
+        return "evaluated"
+    if selection:
+        return "selected"
+    return "running" if results else "empty"
+
+
+def _missing(
+    deployment: Deployment,
+    tree: WorkTree,
+    plan: StudyPlan | None,
+    selection: Selection | None,
+    evaluation: Evaluation | None,
+    registered: Registered | None,
+) -> list[str]:
+    searching = deployment.hpo is not None
+    wanted = [
+        (plan or not searching, "the study is not planned yet (task plan)"),
+        (
+            tree.shortlist.exists() or not searching,
+            "step 1 is not finished: there is no shortlist (task shortlist)",
+        ),
+        (
+            selection,
+            "there is no winner yet (task select)"
+            if searching
+            else "the training is not finished (task train)",
+        ),
+        (evaluation, "the winner is not scored on the test period yet (task evaluate)"),
+        (registered, "the weights are not in the catalogue yet (task register)"),
+    ]
+    return [words for there, words in wanted if not there]
+
+
+def _links(registered: Registered | None) -> Links:
+    if registered is None:
+        return Links()
+    training: TrainingMetadata = registered.metadata
+    objects = {}
+    if training.checkpoint:
+        objects["weights"] = training.checkpoint.s3
+    if training.evaluation:
+        objects["scores"] = training.evaluation.scores.s3
+        objects |= {f"figure ({kind})": figure.s3 for kind, figure in training.evaluation.figures.items()}
+    if training.archive:
+        objects["archive"] = training.archive.s3
+    return Links(
+        mlflow=registered.mlflow_page,
+        catalogue=registered.catalogue_page,
+        ecflow=training.ecflow_path,
+        objects=objects,
+    )
+
+
+def deployed(suite: str, home: Path) -> Resolved:
+    """Resolved deployment of a suite.
+
+    Raises
+    ------
+    MlSuiteError
+        If it was never deployed from here.
+    """
+    path = home / "suites" / suite / "resolved.json"
+    if not path.exists():
+        known = sorted(p.parent.name for p in home.glob("suites/*/resolved.json"))
+        hint = f"Deployed here: {', '.join(known)}." if known else "Run: ml-suite deploy FILE"
+        raise MlSuiteError(f"suite {suite!r} is not deployed from here ({path})", hint)
+    return Resolved.load(path)

@@ -1,0 +1,70 @@
+"""Numbers and states in words, the same in the terminal and on the page; pure."""
+
+from __future__ import annotations
+
+from ml_suite.evaluation.scores import mean_skill
+from ml_suite.report.model import Report
+
+
+def number(value: float | None, digits: int = 5) -> str:
+    """Write a number for a person; nothing for None.
+
+    >>> number(0.141200900)
+    '0.1412'
+    >>> number(None)
+    ''
+    """
+    return "" if value is None else f"{value:.{digits}g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time span for a person.
+
+    >>> duration(5025)
+    '1 h 24 min'
+    >>> duration(42.31)
+    '42 s'
+    """
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes / 1440:.1f} days"
+
+
+def headline(report: Report) -> str:
+    """What the study says, in one sentence."""
+    winner = report.winner
+    if winner is None:
+        done = sum(account.planned - account.states.get("not run", 0) for account in report.account)
+        planned = sum(account.planned for account in report.account)
+        return f"No winner yet: {done} of {planned} trainings have a result."
+    value = f"{report.metric} {number(winner.value)}"
+    if winner.step == 0:
+        return f"The training reached {value}."
+    first = (
+        f" ({number(report.step1_value)} on the subset in step 1)" if report.step1_value is not None else ""
+    )
+    return f"Trial {winner.trial} won with {value}{first}."
+
+
+def weights_line(report: Report) -> str:
+    """How the winner did on the test period and whether it is in use."""
+    parts = []
+    if report.evaluation:
+        scores = report.evaluation.winner
+        if scores.loss is not None:
+            parts.append(f"On the test period its loss is {number(scores.loss)}.")
+        if (skill := mean_skill(scores)) is not None:
+            parts.append(f"Its forecasts have a mean skill of {skill:+.1%} against persistence.")
+        if report.evaluation.note:
+            parts.append(f"{report.evaluation.note[0].upper()}{report.evaluation.note[1:]}.")
+    if report.training and report.training.history:
+        last = report.training.history[-1]
+        parts.append(f"{'Promoted' if last.promoted else 'Not promoted'}: {last.reason}.")
+    return " ".join(parts)
