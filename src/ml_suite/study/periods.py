@@ -18,12 +18,14 @@ class Calendar:
     end: datetime
     frequency: timedelta
     missing: frozenset[datetime] = frozenset()
+    every: int = 1
+    """A training reads each n-th date of a period."""
 
     def dates(self, span: Span) -> list[datetime]:
-        """Dates of the dataset in a period, missing ones too."""
+        """Dates that a training reads of a period, missing ones too."""
         first = max(0, -((self.start - span.start) // self.frequency))
         last = (min(span.end, self.end) - self.start) // self.frequency
-        return [self.start + i * self.frequency for i in range(first, last + 1)]
+        return [self.start + i * self.frequency for i in range(first, last + 1, self.every)]
 
 
 @dataclass(frozen=True)

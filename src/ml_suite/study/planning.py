@@ -1,0 +1,73 @@
+"""Freeze a study: its identity, and what may change once trials are finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_suite.config.deployment import Deployment, Hpo
+from ml_suite.errors import StudyError
+from ml_suite.study.contract import StudyPlan
+
+EXTENT = frozenset({"trials", "keep", "shards"})
+"""How far a study goes; trials that are finished stay valid when these change."""
+
+SINGLE = "single"
+"""Sampling of a training without a search."""
+
+
+def identity(fields: dict[str, Any]) -> str:
+    """Study id: first 16 digits of the SHA-256 over everything that decides what a trial does."""
+    told = {key: value for key, value in fields.items() if key not in {*EXTENT, "study"}}
+    told["dataset"] = {key: value for key, value in told["dataset"].items() if key != "path"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def freeze(**fields: Any) -> StudyPlan:
+    """Make the plan with its id; the arguments are the fields of `StudyPlan` without `study`."""
+    draft = StudyPlan(study="", **fields)
+    return draft.model_copy(update={"study": identity(draft.model_dump(mode="json"))})
+
+
+def shards(deployment: Deployment, hpo: Hpo) -> int:
+    """Jobs of step 1: as stated, else as many as the hosts take at once; never more than trials."""
+    names = hpo.step1.hosts or list(deployment.hosts)
+    wanted = hpo.step1.shards or sum(deployment.hosts[name].limit for name in names)
+    return min(wanted, hpo.step1.trials)
+
+
+def changes(old: StudyPlan, new: StudyPlan) -> list[str]:
+    """Say what differs, ``KEY: OLD -> NEW``, for a person."""
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    keys = [*before, *(key for key in after if key not in before)]
+    return [
+        f"{key}: {before.get(key, 'none')} -> {after.get(key, 'none')}"
+        for key in keys
+        if key != "study" and before.get(key) != after.get(key)
+    ]
+
+
+def require_same(old: StudyPlan, new: StudyPlan, finished: int, folder: Path) -> None:
+    """Refuse another study where trials of the old one are finished.
+
+    Raises
+    ------
+    StudyError
+        With what changed and what to do.
+    """
+    if old.study == new.study or not finished:
+        return
+    told = changes(old, new)
+    shown = "; ".join(told[:5]) + (f"; {len(told) - 5} more" if len(told) > 5 else "")
+    raise StudyError(
+        f"the study {old.study} has {finished} finished trials and would become another one: {shown}",
+        f"Undo the change and deploy again, or start anew: mv {folder} {folder}.{old.study}",
+    )
+
+
+def _flat(node: Any, at: str = "") -> dict[str, Any]:
+    if isinstance(node, dict) and node:
+        return {k: v for key, value in node.items() for k, v in _flat(value, f"{at}.{key}".lstrip(".")).items()}
+    return {at: node}

@@ -1,0 +1,110 @@
+"""Lightning callback that leaves metrics.jsonl and progress in a trial's folder.
+
+It runs inside the training; the configuration names it as
+``diagnostics.callbacks=[{_target_: ml_suite.trainers.callback.recorder, folder: DIR}]``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+_PROGRESS_SECONDS = 1.0
+
+
+def recorder(folder: str) -> Any:
+    """Make the callback; Lightning is imported here because only the training environment has it."""
+    from pytorch_lightning.callbacks import Callback
+
+    class Recorder(Callback):  # type: ignore[misc, unused-ignore]
+        """Write an event at the start, after each validation and epoch, and at the end."""
+
+        def __init__(self, folder: Path) -> None:
+            self.folder = folder
+            self.due = 0.0
+
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            where = _checkpoints(trainer)
+            _tell(
+                trainer,
+                self.folder,
+                event="start",
+                run_id=where.name if where else None,
+                checkpoints=str(where) if where else None,
+                parameters=sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
+                effective_lr=float(pl_module.effective_lr),
+                global_batch=_global_batch(trainer),
+            )
+
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if time.monotonic() >= self.due and trainer.is_global_zero:
+                self.due = time.monotonic() + _PROGRESS_SECONDS
+                _write_progress(self.folder, trainer)
+
+        def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+            if not trainer.sanity_checking:
+                _tell(trainer, self.folder, event="validation", values=_values(trainer))
+
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            _tell(trainer, self.folder, event="epoch", values=_values(trainer))
+            if trainer.is_global_zero:
+                _write_progress(self.folder, trainer, done=1)
+
+        def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+            _tell(trainer, self.folder, event="end", status="fitted", uuid=_uuid(trainer))
+
+        def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+            message = " ".join(str(exception).split())[:300]
+            _tell(trainer, self.folder, event="end", status=f"{type(exception).__name__}: {message}")
+
+    return Recorder(Path(folder))
+
+
+def _checkpoints(trainer: Any) -> Path | None:
+    found = [c.dirpath for c in trainer.checkpoint_callbacks if getattr(c, "dirpath", None)]
+    return Path(found[0]) if found else None
+
+
+def _global_batch(trainer: Any) -> int:
+    config = trainer.datamodule.config
+    models = trainer.world_size // int(config.system.hardware.num_gpus_per_model)
+    return int(config.dataloader.batch_size.training) * models * int(trainer.accumulate_grad_batches)
+
+
+def _values(trainer: Any) -> dict[str, float | None]:
+    numbers = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return {name: x if math.isfinite(x) else None for name, x in numbers.items()}
+
+
+def _uuid(trainer: Any) -> str | None:
+    """Identity of the weights that a forecast would use."""
+    from anemoi.utils.checkpoints import load_metadata
+
+    where = _checkpoints(trainer)
+    path = where / "inference-last.ckpt" if where else None
+    return str(load_metadata(str(path))["uuid"]) if path and path.exists() else None
+
+
+def _tell(trainer: Any, folder: Path, **event: Any) -> None:
+    if not trainer.is_global_zero:
+        return
+    line = json.dumps({**event, "time": time.time(), "epoch": trainer.current_epoch, "step": trainer.global_step})
+    descriptor = os.open(folder / "metrics.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, (line + "\n").encode())  # one write: a reader sees all of the line or a torn last one
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_progress(folder: Path, trainer: Any, done: int = 0) -> None:
+    """Share of the epochs; within an epoch by its batches."""
+    epochs, batches = trainer.max_epochs or 1, trainer.num_training_batches
+    within = (trainer.fit_loop.batch_idx + 1) / batches if math.isfinite(batches) and not done else done
+    temporary = folder / ".progress"
+    temporary.write_text(f"{min(1.0, (trainer.current_epoch + within) / epochs):.4f}")
+    temporary.replace(folder / "progress")

@@ -1,0 +1,109 @@
+"""Trainer ``command``: any program, in any language.
+
+It is called with the path of ``trial.json`` as its last argument, in the trial's folder, and leaves ``outcome.json``
+beside it::
+
+    {"value": 0.12,                                          the metric, or:
+     "metrics": {"val_loss": 0.12},                          the metric among others
+     "state": "complete",                                    default; else pruned, diverged or failed, with a "reason"
+     "history": [{"epoch": 0, "step": 10, "value": 0.2}],    all that follows is optional
+     "checkpoint": "weights.bin", "parameters": 61200, "effective_lr": 0.01, "global_batch": 4}
+
+A value that is not finite (null, NaN) means diverged. For a meter that moves, write the share of the work done (0 to 1)
+to ``progress`` now and then. SIGTERM asks it to stop; a program that wants to go on later may leave a file ``resume``,
+and finds its folder as it was when it runs again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ml_suite.study.contract import HistoryPoint, TrialSpec, TrialState
+from ml_suite.trainers import outcome as outcomes
+from ml_suite.trainers.outcome import Outcome, finite
+from ml_suite.trainers.process import Ended, Launch
+
+
+class Report(BaseModel):
+    """outcome.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float | None = None
+    metrics: dict[str, float | None] = {}
+    state: TrialState = TrialState.COMPLETE
+    reason: str = ""
+    best: float | None = None
+    history: list[HistoryPoint] = []
+    checkpoint: Path | None = None
+    parameters: int | None = None
+    effective_lr: float | None = None
+    global_batch: int | None = None
+    run_id: str | None = None
+
+
+class Command:
+    """Run the program that the deployment names."""
+
+    def launch(self, spec: TrialSpec) -> Launch:
+        """Return the program with trial.json as its last argument."""
+        argv = [*(spec.command or []), str(spec.output / "trial.json")]
+        return Launch(argv, {**os.environ, "ML_SUITE_SEED": str(spec.seed)}, spec.output)
+
+    def resumable(self, folder: Path) -> bool:
+        """Tell whether the program left ``resume``."""
+        return (folder / "resume").exists()
+
+    def progress(self, spec: TrialSpec) -> float:
+        """Share of the work that the program says is done."""
+        try:
+            return min(1.0, max(0.0, float((spec.output / "progress").read_text())))
+        except (OSError, ValueError):
+            return 0.0
+
+    def outcome(self, spec: TrialSpec, ended: Ended) -> Outcome:
+        """Read outcome.json."""
+        if stopped := outcomes.interrupted(spec, ended):
+            return stopped
+        if ended.code:
+            words = outcomes.last_words(spec.output / "log.txt")
+            return Outcome(TrialState.FAILED, f"exit code {ended.code}: {words}")
+        path = spec.output / "outcome.json"
+        try:
+            report = Report.model_validate_json(path.read_bytes())
+        except OSError:
+            return Outcome(TrialState.FAILED, f"the program left no {path.name}")
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(x) for x in first["loc"])
+            return Outcome(TrialState.FAILED, f"{path.name} cannot be read: {where} {first['msg']}".strip())
+        return _judge(spec, report)
+
+
+def _judge(spec: TrialSpec, report: Report) -> Outcome:
+    given = "value" in report.model_fields_set
+    if report.state is TrialState.COMPLETE and not given and spec.metric not in report.metrics:
+        return outcomes.absent(spec.metric, set(report.metrics))
+    value = finite(report.value if given else report.metrics.get(spec.metric))
+    state, reason = report.state, report.reason
+    if state is TrialState.COMPLETE and value is None:
+        state, reason = TrialState.DIVERGED, f"{spec.metric} is not finite"
+    weights = report.checkpoint and outcomes.checkpoint(spec.output / report.checkpoint)
+    if report.checkpoint and not weights:
+        return Outcome(TrialState.FAILED, f"there is no checkpoint {report.checkpoint} in the trial's folder")
+    return Outcome(
+        state=state,
+        reason=reason,
+        value=value,
+        best=report.best if report.best is not None else outcomes.best(report.history, spec.direction),
+        history=report.history,
+        metrics={name: x for name, x in report.metrics.items() if finite(x) is not None and x is not None},
+        parameters=report.parameters,
+        effective_lr=report.effective_lr,
+        global_batch=report.global_batch,
+        run_id=report.run_id,
+        checkpoint=weights or None,
+    )

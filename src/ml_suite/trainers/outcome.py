@@ -1,0 +1,102 @@
+"""What a trainer makes of an ended training; `ml_suite.trainers.runner` adds the rest of result.json."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ml_suite.study.contract import Checkpoint, HistoryPoint, TrialSpec, TrialState
+from ml_suite.trainers.process import Ended, Launch, Stop
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The trainer's part of a `TrialResult`; the names are the same."""
+
+    state: TrialState
+    reason: str = ""
+    value: float | None = None
+    best: float | None = None
+    history: list[HistoryPoint] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    parameters: int | None = None
+    effective_lr: float | None = None
+    global_batch: int | None = None
+    run_id: str | None = None
+    checkpoint: Checkpoint | None = None
+    resume: Checkpoint | None = None
+
+
+class Trainer(Protocol):
+    """One kind of training."""
+
+    def launch(self, spec: TrialSpec) -> Launch:
+        """Return the program to run; trial.json lies in its folder."""
+
+    def resumable(self, folder: Path) -> bool:
+        """Tell whether a stopped training of the folder can go on where it was."""
+
+    def progress(self, spec: TrialSpec) -> float:
+        """Share of the budget that is used, 0 to 1."""
+
+    def outcome(self, spec: TrialSpec, ended: Ended) -> Outcome:
+        """Read what the training left in its folder."""
+
+
+def interrupted(spec: TrialSpec, ended: Ended) -> Outcome | None:
+    """Outcome of a training that was stopped from outside."""
+    if ended.stop is Stop.JOB:
+        return Outcome(TrialState.PREEMPTED, "stopped because its job was told to stop")
+    if ended.stop is Stop.WALLTIME:
+        return Outcome(TrialState.FAILED, f"took longer than its walltime of {spec.budget.walltime:g} s")
+    if ended.killed_by:
+        return Outcome(TrialState.PREEMPTED, f"killed by {ended.killed_by}")
+    return None
+
+
+def absent(metric: str, seen: set[str]) -> Outcome:
+    """Outcome of a training that never reported the metric to optimise."""
+    names = ", ".join(sorted(seen)) or "nothing"
+    return Outcome(TrialState.FAILED, f"{ABSENT} {metric!r}; it reported {names}")
+
+
+ABSENT = "the training never reported the metric"
+"""How the reason of a failure begins that no other trial can escape."""
+
+
+def finite(number: float | None) -> float | None:
+    """Return the number; None for NaN and infinities."""
+    return number if number is not None and math.isfinite(number) else None
+
+
+def best(history: list[HistoryPoint], direction: str) -> float | None:
+    """Best value of a history."""
+    values = [point.value for point in history if point.value is not None]
+    return (min(values) if direction == "minimize" else max(values)) if values else None
+
+
+def checkpoint(path: Path, uuid: str | None = None) -> Checkpoint | None:
+    """Describe a file of weights; None if there is none."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as f:
+        digest = hashlib.file_digest(f, "sha256").hexdigest()
+    return Checkpoint(path=path, sha256=digest, size=path.stat().st_size, uuid=uuid)
+
+
+def last_words(log: Path) -> str:
+    """Line of a log that tells best why the program failed."""
+    try:
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return "no log"
+    errors = [line for line in lines[-60:] if _is_error(line)]
+    return (errors or lines or ["an empty log"])[-1][:300]
+
+
+def _is_error(line: str) -> bool:
+    word = line.split(":", 1)[0].split(" ", 1)[0]
+    return word.endswith(("Error", "Exception", "error", "Interrupt", "Exit"))
