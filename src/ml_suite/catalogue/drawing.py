@@ -6,23 +6,26 @@ from dataclasses import dataclass
 
 from ml_suite.catalogue.lineage import Edge, Graph, Node
 
-WIDTH, HEIGHT = 210, 74
-_GAP_X, _GAP_Y, _MARGIN = 66, 18, 12
+WIDTH, HEIGHT = 214, 86
+_GAP_X, _GAP_Y, _MARGIN = 48, 18, 6
 _TOP = 30
 _MOST = 14
 """Boxes in one column; the rest are counted in the last one."""
-_RANK = (
-    "source",
-    "recipe",
-    "dataset",
-    "training",
-    "run",
-    "weights",
-    "experiment",
-    "model",
-    "evaluation",
-    "task",
-)
+_RANK = {
+    "source": 0,
+    "recipe": 1,
+    "dataset": 2,
+    "training": 3,
+    "run": 4,
+    "weights": 4,
+    "experiment": 5,
+    "evaluation": 5,
+    "model": 5,
+    "task": 5,
+}
+_HEADING = {"run": "MLflow run"}
+_TITLE, _FACT = 23, 27
+"""Characters in a line of a box."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,16 @@ class Box:
     @property
     def lines(self) -> list[str]:
         """Facts as far as they fit."""
-        return [shortened(fact, 32) for fact in self.node.facts if fact][:2]
+        return [shortened(fact, _FACT) for fact in self.node.facts if fact][: 4 - len(self.titles)]
 
     @property
-    def title(self) -> str:
-        """Title as far as it fits."""
-        return shortened(self.node.title, 25)
+    def titles(self) -> list[str]:
+        """Title in one or two lines, broken at a hyphen."""
+        title = self.node.title
+        if len(title) <= _TITLE:
+            return [title]
+        cut = title.rfind("-", 0, _TITLE) + 1 or _TITLE
+        return [title[:cut], shortened(title[cut:], _TITLE)]
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,8 @@ def draw(graph: Graph) -> Drawing:
     for place, level in enumerate(sorted(columns)):
         x = _MARGIN + place * (WIDTH + _GAP_X)
         nodes = _ordered(columns[level], graph, boxes)
-        headings.append((x, " · ".join(dict.fromkeys(node.kind for node in nodes))))
+        kinds = dict.fromkeys(_HEADING.get(node.kind, node.kind) for node in nodes)
+        headings.append((x, ", ".join(kinds)))
         for row, node in enumerate(nodes[:_MOST]):
             boxes[node.id] = Box(node, x, _row(row), node.id == graph.start)
         if len(nodes) > _MOST:
@@ -100,7 +108,7 @@ def draw(graph: Graph) -> Drawing:
 
 def _levels(graph: Graph) -> dict[str, int]:
     """Column of each node: that of its kind, or further right behind what it was made from."""
-    levels = {node.id: _RANK.index(node.kind) for node in graph.nodes}
+    levels = {node.id: _RANK[node.kind] for node in graph.nodes}
     for _ in graph.nodes:  # as often as a chain can be long; records may form circles
         moved = False
         for edge in graph.edges:

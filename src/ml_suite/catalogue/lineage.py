@@ -151,7 +151,7 @@ def _described(known: Known) -> Iterator[Node]:
     metadata = known.record.get("metadata", {})
     if known.collection == "datasets" and metadata.get("recipe"):
         inputs = recipe.sources(metadata["recipe"])
-        facts = [f"{len(inputs)} sources", *_scalars(metadata, ("recipe_sha256", "git"))]
+        facts = [f"{len(inputs)} source{'s' * (len(inputs) != 1)}", *_scalars(metadata, ("git",))]
         href = f"/{known.id}?tab=recipe"
         yield Node(
             id=f"recipe/{known.key}", kind="recipe", title="recipe", facts=facts, href=href, state="part"

@@ -92,7 +92,15 @@ def item(name: str, key: str, entries: StoreOf, tab: str = "overview") -> Respon
     entry = entries.get(kind, key)
     chosen = tab if tab in views.TABS[name] else "overview"
     title = "dataset.html" if (name, chosen) == ("datasets", "overview") else f"{chosen}.html"
-    values = {"kind": kind, "entry": entry, "tabs": views.TABS[name], "tab": chosen, "api": API, "here": name}
+    values = {
+        "kind": kind,
+        "entry": entry,
+        "tabs": views.TABS[name],
+        "tab": chosen,
+        "api": API,
+        "here": name,
+        "singular": lineage.KINDS[name],
+    }
     return page(title, 200, **{**values, **_extra(chosen, entry, entries)})
 
 

@@ -148,7 +148,7 @@ def _statistic(name: str, mean: float, stdev: float, low: float, high: float) ->
         return round(min(100.0, max(0.0, 100 * (value - low) / span)), 2) if known else 0.0
 
     left = place(mean - stdev)
-    shown = [f"{value:.5g}" for value in (mean, stdev, low, high)]
+    shown = [f"{value:.6g}" for value in (mean, stdev, low, high)]
     width = round(place(mean + stdev) - left, 2)
     return Statistic(name, shown[0], shown[1], shown[2], shown[3], left, width, place(mean))
 
