@@ -139,10 +139,9 @@ def _told(error: SchemaError) -> str:
 def _subset(deployment: Deployment, source: Source, composed: Composed) -> Iterator[Finding]:
     """The subset of step 1 has at least one training sample."""
     assert deployment.hpo is not None
-    dates = training_dates(deployment, composed)
-    if dates is None:
+    dates, window = training_dates(deployment, composed), _window(composed)
+    if dates is None or window is None:
         return
-    window = (composed.multistep_input or 1) + (composed.multistep_output or 1)
     share = deployment.hpo.step1.subset
     has = round(dates * share)
     if has < window:
@@ -154,6 +153,18 @@ def _subset(deployment: Deployment, source: Source, composed: Composed) -> Itera
             message,
             f"write at least {enough:g}%" if enough <= 100 else "lengthen the training period",
         )
+
+
+def _window(composed: Composed) -> int | None:
+    """Dates from the first to the last that one sample needs."""
+    try:
+        frequency, step = (
+            quantities.duration(str(value).lower()) for value in (composed.frequency, composed.timestep)
+        )
+        steps = (composed.multistep_input or 1) - 1 + (composed.multistep_output or 1)
+        return steps * step // frequency + 1
+    except (ValueError, ZeroDivisionError):
+        return None
 
 
 def training_dates(deployment: Deployment, composed: Composed) -> int | None:

@@ -36,17 +36,16 @@ OWN = (
     "training.max_steps",
     "training.run_id",
     "diagnostics.log.mlflow.enabled",
-    "diagnostics.log.wandb.enabled",
     "diagnostics.enable_progress_bar",
 )
 """Keys that the trainer sets for every training, beside what a study states."""
 
 
 def override(key: str, value: Any) -> str:
-    """Write a key and its value in the grammar of Hydra's command line.
+    r"""Write a key and its value in the grammar of Hydra's command line.
 
     >>> override("model.num_channels", 16), override("a", [1.5, None]), override("b", {"c": 'x: "y"'})
-    ('model.num_channels=16', 'a=[1.5, null]', 'b={c: "x: \\\\"y\\\\""}')
+    ('model.num_channels=16', 'a=[1.5, null]', 'b={c: "x: \\"y\\""}')
     """
     return f"{key}={_grammar(value)}"
 
@@ -61,7 +60,10 @@ def _grammar(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_grammar(item)}" for key, item in value.items()) + "}"
     # a backslash counts only before a quote: https://hydra.cc/docs/advanced/override_grammar/basic
-    return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + ("\\" + m[2] if m[2] else ""), str(value)) + '"'
+    escaped = re.sub(
+        r'(\\*)("|$)', lambda m: f"{m[1]}{m[1]}\\{m[2]}" if m[2] else f"{m[1]}{m[1]}", str(value)
+    )
+    return f'"{escaped}"'
 
 
 def compose(config: Path, overrides: list[str]) -> Any:

@@ -1,0 +1,100 @@
+"""``ml-suite validate``: everything that can be checked without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ml_suite.cli.options import coloured, deployment_argument, json_option, next_step, print_json, shown
+
+if TYPE_CHECKING:
+    from ml_suite.config.deployment import Deployment
+    from ml_suite.config.findings import Finding
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ml-suite validate suites/demo/deployment.yaml
+  ml-suite validate suites/demo --show-defaults"""
+)
+@deployment_argument
+@json_option
+@click.option(
+    "--show-defaults", is_flag=True, help="Print the deployment with everything that it leaves out."
+)
+def command(file: Path, as_json: bool, show_defaults: bool) -> int:
+    """Check the deployment FILE, or FILE/deployment.yaml, without a network.
+
+    Every error comes at once, as FILE:LINE:COLUMN with what to write instead. The search space is compared with the
+    composed training configuration when the training environment is installed on this machine.
+    """
+    from ml_suite.cli import say
+    from ml_suite.config.checks import check
+    from ml_suite.config.findings import FileError, Severity, report
+    from ml_suite.config.source import load, parse
+
+    name = shown(file)
+    deployment, findings = None, []
+    try:
+        source = load(file, name)
+        deployment = parse(source)
+        findings = check(deployment, source, file)
+    except FileError as error:
+        findings = list(error.findings)
+    valid = not any(finding.severity is Severity.ERROR for finding in findings)
+    if as_json:
+        print_json(_json(name, deployment, findings, valid))
+        return 0 if valid else 2
+    if findings:
+        say(coloured(report(name, findings)))
+    if not valid or deployment is None:
+        return 2
+    if show_defaults:
+        click.echo(_with_defaults(deployment))
+    click.echo(f"{name} is valid: {summary(deployment)}")
+    next_step("ml-suite plan", name)
+    return 0
+
+
+def summary(deployment: Deployment) -> str:
+    """Return what a deployment does, in one line."""
+    hpo = deployment.hpo
+    words = ["one training"]
+    if hpo is not None:
+        words = [f"{hpo.step1.trials} trials", f"{hpo.keep_count} retrained"]
+    count = len(deployment.hosts)
+    return ", ".join([*words, f"{count} host{'s' if count > 1 else ''}"])
+
+
+def _json(name: str, deployment: Deployment | None, findings: list[Finding], valid: bool) -> dict[str, Any]:
+    return {
+        "file": name,
+        "valid": valid,
+        "suite": deployment.suite if deployment else None,
+        "findings": [
+            {
+                "severity": finding.severity,
+                "file": finding.place.file if finding.place else None,
+                "line": finding.place.line if finding.place else None,
+                "column": finding.place.column if finding.place else None,
+                "key": finding.key or None,
+                "message": finding.message,
+                "hint": finding.hint,
+            }
+            for finding in findings
+        ],
+    }
+
+
+def _with_defaults(deployment: Deployment) -> str:
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    yaml, text = YAML(), StringIO()
+    yaml.default_flow_style = False
+    yaml.dump(deployment.model_dump(mode="json", exclude_none=True), text)
+    return text.getvalue()

@@ -1,0 +1,195 @@
+"""Everything that can be checked of a deployment without a network, beyond the file itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_suite import quantities
+from ml_suite.config import composed, hyperparameters, locate, recipe
+from ml_suite.config.deployment import Deployment, Resources
+from ml_suite.config.findings import FileError, Finding, Severity
+from ml_suite.config.resolve import paths
+from ml_suite.config.source import Keys, Source, load
+from ml_suite.errors import ConfigError
+from ml_suite.home import cache
+from ml_suite.hosts import host as machines
+from ml_suite.hosts.host import Host
+
+
+def check(deployment: Deployment, source: Source, path: Path) -> list[Finding]:
+    """Compare a deployment with the files, hosts and training configuration that it names.
+
+    Parameters
+    ----------
+    source
+        The text of the deployment file, for the places.
+    path
+        Of the deployment file.
+
+    Returns
+    -------
+    list of Finding
+        Errors, warnings and notes; a check that could not be made is a note.
+    """
+    context = _Context(deployment, source, path.absolute().parent)
+    known, found = context.hosts()
+    for job in _jobs(deployment):
+        for name in job.hosts:
+            if name in known:
+                found += _fit(source, job, name, known[name])
+    found += context.recipe(known)
+    found += context.training(known)
+    return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What one kind of job asks for, and where it may run."""
+
+    path: Keys
+    """Of its resources in the file."""
+    resources: Resources
+    hosts: tuple[str, ...]
+
+
+def _jobs(deployment: Deployment) -> list[_Job]:
+    training, hpo = deployment.training.resources, deployment.hpo
+    everywhere = tuple(deployment.hosts)
+    default: Keys = ("training", "resources")
+    if hpo is None:
+        return [_Job(default, training, everywhere)]
+    return [
+        _Job(
+            ("hpo", name, "resources") if step.resources else default,
+            step.resources or training,
+            tuple(step.hosts or everywhere),
+        )
+        for name, step in (("step1", hpo.step1), ("step2", hpo.step2))
+    ]
+
+
+def _fit(source: Source, job: _Job, name: str, host: Host) -> Iterator[Finding]:
+    """What a job asks for that a host does not have."""
+    longest = max((p.max_walltime for p in host.partitions.values()), default=None)
+    if longest is not None and job.resources.walltime > longest:
+        asked, has = (quantities.format_duration(t) for t in (job.resources.walltime, longest))
+        message = f"{name} runs jobs of at most {has}, not {asked}"
+        hint = "ask for less, or name other hosts in hpo"
+        yield source.finding(Severity.ERROR, (*job.path, "walltime"), message, hint)
+    per_node = machines.gpus_here() if host.here and host.gpus_per_node is None else host.gpus_per_node
+    gpus, cpus = job.resources.gpus, job.resources.cpus
+    if per_node is not None and ((gpus and not per_node) or (host.here and gpus > per_node)):
+        message = f"{name} has {per_node or 'no'} GPU{'s' if per_node > 1 else ''}, not {gpus}"
+        hint = "write `gpus: 0` to train on the CPU, or name other hosts"
+        yield source.finding(Severity.ERROR, (*job.path, "gpus"), message, hint)
+    cores = os.cpu_count() or 1
+    if host.here and not gpus and cpus > cores:
+        message = f"{name} has {cores} CPU cores, not {cpus}"
+        yield source.finding(Severity.ERROR, (*job.path, "cpus"), message, f"write at most {cores}")
+
+
+@dataclass(frozen=True)
+class _Context:
+    deployment: Deployment
+    source: Source
+    beside: Path
+    """Folder of the deployment file."""
+
+    def hosts(self) -> tuple[dict[str, Host], list[Finding]]:
+        """Read the host files."""
+        known: dict[str, Host] = {}
+        found: list[Finding] = []
+        for name, use in self.deployment.hosts.items():
+            try:
+                known[name] = machines.load(name, self.beside)
+                paths(name, use, self.deployment, self.beside)
+            except FileError as error:
+                found += error.findings
+            except ConfigError as error:
+                where = ("hosts", name)
+                found.append(self.source.finding(Severity.ERROR, where, error.message, error.hint, key=True))
+        return known, found
+
+    def recipe(self, known: dict[str, Host]) -> Iterator[Finding]:
+        """Check the recipe and the files that it reads."""
+        text = self.deployment.dataset.recipe
+        path = locate.locate(text, self.beside)
+        if path is None or not path.is_file():
+            yield self._missing(("dataset", "recipe"), text)
+            return
+        try:
+            read = load(path, _near(path))
+        except FileError as error:
+            yield from error.findings
+            return
+        except ConfigError as error:
+            yield self.source.finding(Severity.ERROR, ("dataset", "recipe"), error.message, error.hint)
+            return
+        folder, findings = self._sources(known)
+        yield from findings
+        yield from recipe.check(read, self.deployment, self.source, folder)
+
+    def _sources(self, known: dict[str, Host]) -> tuple[Path | None, list[Finding]]:
+        """Folder of the recipe's files, when it is on this machine."""
+        text, builder = self.deployment.dataset.sources, self.deployment.builder
+        if builder not in known:
+            return None, []
+        if not known[builder].here:
+            message = f"files of the recipe are not checked: they are on {builder}"
+            return None, [Finding(Severity.NOTE, message)]
+        if text is None:
+            use = self.deployment.hosts[builder]
+            return paths(builder, use, self.deployment, self.beside).work / "sources", []
+        path = locate.locate(text, self.beside)
+        if path is None or not path.is_dir():
+            return None, [self._missing(("dataset", "sources"), text, "folder")]
+        return path, []
+
+    def training(self, known: dict[str, Host]) -> Iterator[Finding]:
+        """Compose the training configuration and check the search space with it."""
+        training = self.deployment.training
+        if training.config is None:
+            return
+        path = locate.locate(training.config, self.beside)
+        if path is None or not path.is_file():
+            yield self._missing(("training", "config"), training.config)
+            return
+        if path.suffix != ".yaml":
+            message, hint = f"Hydra reads files that end in .yaml, not {path.name}", "rename the file"
+            yield self.source.finding(Severity.ERROR, ("training", "config"), message, hint)
+            return
+        environment = self.environment(known)
+        if environment is None:
+            message = "the search space is not checked: no training environment is installed on this machine"
+            yield Finding(Severity.NOTE, message, hint="Run: bash ci/environment.sh")
+            return
+        try:
+            tried = hyperparameters.candidates(self.deployment)
+            result = composed.compose(path, environment, training.overrides, tried)
+        except ConfigError as error:
+            message = f"the search space is not checked: {error.message}"
+            yield Finding(Severity.WARNING, message, hint=error.hint)
+            return
+        yield from hyperparameters.check(self.deployment, self.source, result)
+
+    def environment(self, known: dict[str, Host]) -> Path | None:
+        """Training environment on this machine: the deployment's, a host's, or the usual one."""
+        here = [name for name, host in known.items() if host.here]
+        places = [
+            paths(name, self.deployment.hosts[name], self.deployment, self.beside).environment
+            for name in here
+        ]
+        return next((p for p in [*places, cache() / "anemoi"] if (p / "bin" / "python").exists()), None)
+
+    def _missing(self, where: Keys, text: str, what: str = "file") -> Finding:
+        tried = ", ".join(_near(path) for path in locate.candidates(text, self.beside))
+        return self.source.finding(Severity.ERROR, where, f"there is no {what} {text}", f"looked for {tried}")
+
+
+def _near(path: Path) -> str:
+    """Name of a file from the current folder, when that is shorter."""
+    relative = os.path.relpath(path)
+    return min(relative, str(path), key=len)
