@@ -91,8 +91,8 @@ class Ecflow(Server):
         _must(["--get_state"], known)
         return "" if _listens_at_loopback(setting.port(self.name)) else EXPOSED
 
-    def stop(self, setting: Setting | None, process: Process) -> None:
-        if setting is not None and ports.answers(setting.port(self.name)):
+    def stop(self, setting: Setting, process: Process) -> None:
+        if ports.answers(setting.port(self.name)):
             known = client_environment(setting.places.home)
             for request in (["--halt=yes"], ["--check_pt"], ["--terminate=yes"]):
                 if _client(request, known).returncode != 0:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_suite.errors import MlSuiteError
+from ml_suite.services.process import Process
 from ml_suite.services.server import LOOPBACK, NotReadyError, Server, Setting
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ class SeaweedFS(Server):
             "AWS_ACCESS_KEY_ID": setting.secrets.s3_access_key_id,
             "AWS_SECRET_ACCESS_KEY": setting.secrets.s3_secret_access_key,
         }
+
+    def stop(self, setting: Setting, process: Process) -> None:
+        super().stop(setting, process)
+        # it leaves its sockets behind, and has no option for their folder
+        for port in setting.ports[self.name].values():
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink(missing_ok=True)
 
     def check(self, setting: Setting, fresh: bool) -> str:
         client = administer(connection(setting))

@@ -87,7 +87,7 @@ class Server(ABC):
             If it does not work yet.
         """
 
-    def stop(self, setting: Setting | None, process: Process) -> None:
+    def stop(self, setting: Setting, process: Process) -> None:
         """End the server in the order that keeps its data."""
         end(process, family=self.family)
 
