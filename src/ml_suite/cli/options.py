@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -48,13 +47,6 @@ def print_json(data: Any) -> None:
 def next_step(*words: object) -> None:
     """Print the next command to type, the last line of a success."""
     click.echo("Next: " + " ".join(str(word) for word in words))
-
-
-def shown(path: Path) -> str:
-    """Shortest way to name a path from the current folder."""
-    path = path.absolute()
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("../../..") else relative
 
 
 _SEVERITY = re.compile(r"(?m)^(.*?:\d+:\d+: |)(error|warning|note)(: .*)$")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ml_suite.cli.options import coloured, deployment_argument, json_option, next_step, print_json, shown
+from ml_suite.cli.options import coloured, deployment_argument, json_option, next_step, print_json
 
 if TYPE_CHECKING:
     from ml_suite.config.deployment import Deployment
@@ -34,9 +34,10 @@ def command(file: Path, as_json: bool, show_defaults: bool) -> int:
     from ml_suite.cli import say
     from ml_suite.config.checks import check
     from ml_suite.config.findings import FileError, Severity, report
+    from ml_suite.config.locate import near
     from ml_suite.config.source import load, parse
 
-    name = shown(file)
+    name = near(file)
     deployment, findings = None, []
     try:
         source = load(file, name)
@@ -53,7 +54,8 @@ def command(file: Path, as_json: bool, show_defaults: bool) -> int:
     if not valid or deployment is None:
         return 2
     if show_defaults:
-        click.echo(_with_defaults(deployment))
+        click.echo(_with_defaults(deployment), nl=False)
+        return 0
     click.echo(f"{name} is valid: {summary(deployment)}")
     next_step("ml-suite plan", name)
     return 0

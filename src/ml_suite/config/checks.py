@@ -121,7 +121,7 @@ class _Context:
             yield self._missing(("dataset", "recipe"), text)
             return
         try:
-            read = load(path, _near(path))
+            read = load(path, locate.near(path))
         except FileError as error:
             yield from error.findings
             return
@@ -185,11 +185,5 @@ class _Context:
         return next((p for p in [*places, cache() / "anemoi"] if (p / "bin" / "python").exists()), None)
 
     def _missing(self, where: Keys, text: str, what: str = "file") -> Finding:
-        tried = ", ".join(_near(path) for path in locate.candidates(text, self.beside))
+        tried = ", ".join(locate.near(path) for path in locate.candidates(text, self.beside))
         return self.source.finding(Severity.ERROR, where, f"there is no {what} {text}", f"looked for {tried}")
-
-
-def _near(path: Path) -> str:
-    """Name of a file from the current folder, when that is shorter."""
-    relative = os.path.relpath(path)
-    return min(relative, str(path), key=len)

@@ -100,6 +100,8 @@ def _did_you_mean(key: str, composed: Composed) -> str | None:
     last = key.rpartition(".")[2]
     same = [k for k in values if k.rpartition(".")[2] == last]
     near = difflib.get_close_matches(key, same or values, 1, cutoff=0.3 if same else 0.6)
+    if near and near[0] in _INSTEAD:
+        return _INSTEAD[near[0]]
     return f"did you mean '{near[0]}'?" if near else None
 
 
@@ -115,15 +117,15 @@ def _ranges(deployment: Deployment, source: Source, composed: Composed) -> Itera
         where = places.get((candidate.key, repr(candidate.value)))
         if not candidate.errors or where is None or where[:4] in told:
             continue
-        reason = _told(candidate.errors[0])
+        reason = _told(candidate.errors[0], candidate.key)
         message = f"{candidate.key} cannot be {candidate.value!r}: {reason}"
         hint = "use `int: [low, high]` for whole numbers" if len(where) == 4 else None
         told.add(where[:4] if len(where) == 4 else where)
         yield source.finding(Severity.ERROR, where, message, hint)
 
 
-def _told(error: SchemaError) -> str:
-    """A schema's complaint in our words."""
+def _told(error: SchemaError, key: str = "") -> str:
+    """A schema's complaint in our words; it names the place when that is not KEY."""
     own = {"interpolation", "schema", "key"}
     if error.type in own:
         return str(error.ctx.get("error", error.type))
@@ -133,7 +135,7 @@ def _told(error: SchemaError) -> str:
     if error.type == "extra_forbidden":
         return f"{where} is not known"
     plain = wording.worded(error.type, error.ctx)
-    return f"{plain} ({where})" if where else plain
+    return f"{plain} ({where})" if where not in ("", key) else plain
 
 
 def _subset(deployment: Deployment, source: Source, composed: Composed) -> Iterator[Finding]:

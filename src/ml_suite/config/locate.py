@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -9,6 +10,12 @@ def shipped() -> Path:
     """Folder with ``hosts/``, ``recipes/`` and ``suites/``: package data, or the root of a checkout."""
     package = Path(__file__).resolve().parents[1]
     return package / "data" if (package / "data").is_dir() else package.parents[1]
+
+
+def near(path: Path) -> str:
+    """Name a path as a person in the current folder would: relative below it, absolute elsewhere when shorter."""
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("..") else min(relative, str(path.absolute()), key=len)
 
 
 def candidates(text: str, beside: Path) -> list[Path]:

@@ -246,7 +246,8 @@ def report(
     errors = validate(composed)
     result["errors"] = errors
     # an unsound configuration would blame every candidate
-    tried = [(k, v) for k, v in candidates if k in result["keys"]] if not errors else []
+    values_only = {k for k, fact in result["keys"].items() if fact["type"] != "dict"}
+    tried = [(k, v) for k, v in candidates if k in values_only] if not errors else []
     result["candidates"] = [candidate(composed, key, value) for key, value in tried]
     return result
 
