@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from ml_suite.config.locate import near
+
 DEPLOYMENT = "deployment.yaml"
 
 
@@ -47,6 +49,11 @@ def print_json(data: Any) -> None:
 def next_step(*words: object) -> None:
     """Print the next command to type, the last line of a success."""
     click.echo("Next: " + " ".join(str(word) for word in words))
+
+
+def shown(path: Path) -> str:
+    """Name a path as a person in the current folder would."""
+    return near(path)
 
 
 _SEVERITY = re.compile(r"(?m)^(.*?:\d+:\d+: |)(error|warning|note)(: .*)$")
