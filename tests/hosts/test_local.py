@@ -92,6 +92,7 @@ def start(ecflow_address: tuple[str, int], tmp_path: Path, repository: Path) -> 
             "ML_SUITE_RESOLVED": "/nowhere/resolved.json",
             "ML_SUITE_HOST": "local",
             "ML_SUITE_CYCLE": "once",
+            "ML_SUITE_SERVER": ecflow_address[0],
             "ML_SUITE_LIB": repository / "src",
             "ML_SUITE_PYTHON": sys.executable,
             **variables,

@@ -88,6 +88,7 @@ def _add_variables(suite: ecflow.Suite, resolved: Resolved, places: Places) -> N
         "ECF_STATUS_CMD": f"{command} status %ML_SUITE_SCHEDULER% %ECF_JOB% %ECF_JOBOUT%",
         "ECF_TRIES": 2,
         "ML_SUITE_SCHEDULER": SCHEDULER,
+        "ML_SUITE_SERVER": places.server,
         "ML_SUITE_LIB": places.library,
         "ML_SUITE_OPS_PYTHON": places.ops_python,
         "ML_SUITE_RESOLVED": resolved.files / "resolved.json",

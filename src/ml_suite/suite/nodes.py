@@ -36,6 +36,8 @@ class Places:
     """Folder that holds the ``ml_suite`` package for the jobs."""
     ops_python: Path
     """Python that runs the submit command beside the server."""
+    server: str = "localhost"
+    """Name by which jobs call the server."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ set -eEuo pipefail
 umask 077
 
 export ECF_PORT='%ECF_PORT%'
-export ECF_HOST='%ECF_HOST%'
+export ECF_HOST='%ML_SUITE_SERVER%'
 export ECF_NAME='%ECF_NAME%'
 export ECF_PASS='%ECF_PASS%'
 export ECF_TRYNO='%ECF_TRYNO%'
