@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ml_suite.errors import MlSuiteError
@@ -176,12 +178,12 @@ def test_what_jobs_say_during_the_replace_is_not_lost(bench: Bench, monkeypatch:
     third = bench.start("/third")
     real = bench.server.replace
 
-    def slow(suite: str, file: object) -> None:
+    def slow(*arguments: Any) -> None:
         other.child_meter("m", 7)
         other.child_label("l", "moved 3 GB")
         job.child_complete()
         third.child_abort("walltime")
-        real(suite, file)  # type: ignore[arg-type]
+        real(*arguments)
 
     monkeypatch.setattr(bench.server, "replace", slow)
     done = bench.deploy(body.replace("edit V '1'", "edit V '2'"))
@@ -202,9 +204,9 @@ def test_a_job_that_starts_during_the_replace_is_active_and_completes(
     job = bench.job("/f/a", "4711")
     real = bench.server.replace
 
-    def slow(suite: str, file: object) -> None:
+    def slow(*arguments: Any) -> None:
         job.child_init()
-        real(suite, file)  # type: ignore[arg-type]
+        real(*arguments)
 
     monkeypatch.setattr(bench.server, "replace", slow)
     bench.deploy(FIRST.replace("edit V '1'", "edit V '2'"))

@@ -48,8 +48,8 @@ def find(home: Path, flag: str | None = None, deployment: tuple[str, int] | None
     if flag:
         host, _, port = flag.partition(":")
         return _known(embedded, host, port or "3141", "from --server")
-    if host := os.environ.get("ECF_HOST"):
-        return _known(embedded, host, os.environ.get("ECF_PORT") or "3141", "from ECF_HOST")
+    if named := os.environ.get("ECF_HOST"):
+        return _known(embedded, named, os.environ.get("ECF_PORT") or "3141", "from ECF_HOST")
     if deployment:
         return _known(embedded, deployment[0], str(deployment[1]), "from the deployment")
     if embedded:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 _MARK = re.compile(r"^( *)(suite|family|task|endfamily|endsuite)\b *(\S*)(.*)\n?", re.MULTILINE)
 _EXTERN = re.compile(r"^ *extern .*$", re.MULTILINE)
 _HEAD = re.compile(r"(abort)<:(.*)>abort|(\S+?):(\S*)")
+_CUT = re.compile(r"^ *edit (\S+) '.*\s#.*'$", re.MULTILINE)
 
 BUSY = frozenset({"active", "submitted"})
 """States of a task whose job may be running."""
@@ -170,6 +171,16 @@ def extra_lines(node: Node) -> list[str]:
     calendar = [line for line in lines if line.strip().startswith("calendar ")]
     alias = next((n for n, line in enumerate(lines) if line.strip().startswith("alias ")), len(lines))
     return calendar + lines[alias:]
+
+
+def cut_variables(definition: Definition) -> list[tuple[str, str]]:
+    """Path and name of variables with `` #`` in them: ecFlow 5.9 cuts them there whenever it reads a suite."""
+    return [
+        (node.path, match[1])
+        for node in definition.nodes.values()
+        if " #" in node.structure
+        for match in _CUT.finditer(node.structure)
+    ]
 
 
 def _without_reason(head: str) -> str:

@@ -14,10 +14,14 @@ from ml_suite import atomic
 from ml_suite.errors import MlSuiteError
 
 # nothing of a person's git configuration may change what a deploy does: signing, hooks, line endings, templates
-_OPTIONS = (
-    "-c commit.gpgsign=false -c core.hooksPath=/dev/null -c core.autocrlf=false -c core.quotePath=false "
-    "-c gc.auto=0"
-).split()
+_SETTINGS = (
+    "commit.gpgsign=false",
+    "core.hooksPath=/dev/null",
+    "core.autocrlf=false",
+    "core.quotePath=false",
+    "gc.auto=0",
+)
+_OPTIONS = [word for setting in _SETTINGS for word in ("-c", setting)]
 
 
 def person() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ml_suite.server.definition import BUSY, Attribute, Definition, Node
+from ml_suite.server.definition import BUSY, Attribute, Definition, Node, cut_variables
 from ml_suite.server.merge import Change, Note, Refusal, merge
 
 
@@ -47,12 +47,12 @@ def plan(
     overrule
         The deployment wins over what an operator changed.
     """
+    refusals = [_cut(path, name) for path, name in cut_variables(wanted)]
     if running is None:
         added = tuple(Change("+", n.path, n.kind) for n in wanted.nodes.values())
-        return Plan(wanted.suite.name, True, added)
+        return Plan(wanted.suite.name, True, added, refusals=tuple(refusals))
     changes: list[Change] = []
     notes: list[Note] = []
-    refusals: list[Refusal] = []
     merged: dict[str, tuple[Attribute, ...]] = {}
     kept = 0
     for path, node in wanted.nodes.items():
@@ -74,6 +74,12 @@ def plan(
             changes.append(Change("-", path, node.kind, cost=_cost(node)))
             refusals += _busy(node)
     return Plan(wanted.suite.name, False, tuple(changes), tuple(notes), tuple(refusals), kept, merged)
+
+
+def _cut(path: str, name: str) -> Refusal:
+    return Refusal(
+        path, f"has ' #' in variable {name}, where ecFlow cuts it", "Write it without a space before #."
+    )
 
 
 def _cost(node: Node) -> str:

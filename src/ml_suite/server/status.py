@@ -174,7 +174,7 @@ def _limits(suite: Node) -> list[LimitRow]:
 
 
 def _output(definition: Definition, node: Node) -> str:
-    """ecFlow's ECF_JOBOUT: below ECF_OUT, else ECF_HOME, by path and try."""
+    """Return ecFlow's ECF_JOBOUT: below ECF_OUT, else ECF_HOME, by path and try."""
     for path in (node.path, *definition.above(node.path)):
         found = re.search(
             r"^ *edit (?:ECF_OUT|ECF_HOME) '(.*)'$", definition.nodes[path].structure, re.MULTILINE
