@@ -12,6 +12,7 @@ datetime.timedelta(seconds=43200)
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 
@@ -32,7 +33,10 @@ def duration(text: object) -> timedelta:
     parts = re.findall(r"(\d+)\s*([smhdw])", text) if isinstance(text, str) else []
     if not isinstance(text, str) or not re.fullmatch(r"(\s*\d+\s*[smhdw])+\s*", text):
         raise ValueError("write a duration as a number and a unit: 30m, 12h, 1d")
-    return timedelta(seconds=sum(int(n) * _SECONDS[unit] for n, unit in parts))
+    try:
+        return timedelta(seconds=sum(int(n) * _SECONDS[unit] for n, unit in parts))
+    except OverflowError as error:
+        raise ValueError("this duration is longer than a calendar") from error
 
 
 def format_duration(value: timedelta) -> str:
@@ -84,7 +88,9 @@ def gpu_hours(text: object) -> float:
         If the unit is missing.
     """
     if isinstance(text, str) and (m := re.fullmatch(r"(\d+(?:\.\d+)?)\s*GPUh", text.strip())):
-        return float(m[1])
+        value = float(m[1])
+        if math.isfinite(value):
+            return value
     raise ValueError("write GPU time as a number and the unit GPUh: 3000 GPUh")
 
 

@@ -17,8 +17,8 @@ _VALUES = re.compile(
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
 )
 _KEY = re.compile(
-    r"(?:.*[_.\-])?(?:password|passwd|passphrase|secret|secrets|token|credentials?|api_?key|access_key(?:_id)?"
-    r"|secret_key|secret_access_key|private_key)",
+    r"(?:.*[_.\-])?(?:password|passwd|passphrase|secrets?|token|credentials?|api[_\-]?key|access[_\-]key(?:[_\-]id)?"
+    r"|secret[_\-](?:access[_\-])?key|private[_\-]key)",
     re.IGNORECASE,
 )
 _WRITTEN = re.compile(

@@ -7,6 +7,7 @@ at once.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,9 @@ Keys = tuple[str | int, ...]
 
 _MOST = 20_000
 """Values in one file; more is an alias that multiplies."""
+
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -97,7 +101,8 @@ def load(path: Path, shown: str | None = None) -> Source:
 
 def loads(text: str, file: str = "<text>") -> Source:
     """Read YAML text; see `load`."""
-    lines = tuple(secrets.mask(line) for line in text.splitlines())
+    # split as YAML does, and show no control character to a terminal
+    lines = tuple(_CONTROL.sub("\ufffd", secrets.mask(line)) for line in _BREAK.split(text))
     yaml = YAML(typ="safe", pure=True)
     yaml.allow_duplicate_keys = True
     try:
@@ -107,7 +112,7 @@ def loads(text: str, file: str = "<text>") -> Source:
     reader = _Reader(yaml, file, lines)
     data = reader.read(node, ()) if node is not None else None
     told = {finding.place.line for finding in reader.findings if finding.place}
-    for number, line in enumerate(text.splitlines()):
+    for number, line in enumerate(_BREAK.split(text)):
         for start, _ in secrets.spans(line) if number + 1 not in told else ():
             reader.findings.append(
                 Finding(

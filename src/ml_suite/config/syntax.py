@@ -46,8 +46,10 @@ def finding(error: YAMLError, file: str, lines: tuple[str, ...]) -> Finding:
             line, column = mark.line, mark.column
     elif (position := getattr(error, "position", None)) is not None:
         line, column = _line_and_column(lines, position)
-    if line >= len(lines) and lines:  # the end of the file: show the last line
-        line, column = len(lines) - 1, len(lines[-1])
+    while line and (line >= len(lines) or not lines[line].strip()):
+        # the parser noticed at the end of the file: show the last line with text
+        line -= 1
+        column = len(lines[line]) if line < len(lines) else 0
     unknown = ("this is not YAML", "check quotes, brackets and indentation around here")
     message, hint = next(((m, h) for part, m, h in _WORDS if part in sentence), unknown)
     return Finding(
