@@ -151,7 +151,7 @@ def _described(known: Known) -> Iterator[Node]:
     metadata = known.record.get("metadata", {})
     if known.collection == "datasets" and metadata.get("recipe"):
         inputs = recipe.sources(metadata["recipe"])
-        facts = [f"{len(inputs)} source{'s' * (len(inputs) != 1)}", *_scalars(metadata, ("git",))]
+        facts = [f"{len(inputs)} source{'s' * (len(inputs) != 1)}", *_commit(metadata.get("ml_suite"))]
         href = f"/{known.id}?tab=recipe"
         yield Node(
             id=f"recipe/{known.key}", kind="recipe", title="recipe", facts=facts, href=href, state="part"
@@ -166,7 +166,9 @@ def _described(known: Known) -> Iterator[Node]:
             id=run, kind="run", title="MLflow run", facts=facts, href=_run_address(mlflow), state="part"
         )
     if score := _score(known):
-        facts = _scalars(metadata["evaluation"])
+        facts = _scalars(metadata["evaluation"], ("skill", "loss", "summary")) or _scalars(
+            metadata["evaluation"]
+        )
         yield Node(id=score, kind="evaluation", title="evaluation", facts=facts[:3], state="part")
 
 
@@ -180,7 +182,11 @@ def _own_edges(known: Known) -> Iterator[Edge]:
     if run := _run(known):
         yield Edge(source=known.id, target=run, by="run")
     if score := _score(known):
+        judged = metadata["evaluation"].get("weights")
+        if isinstance(judged, dict):
+            judged = judged.get("uuid")
         made = [link.value for link in known.links if link.role == "output" and link.collection == "weights"]
+        made = [weights for weights in made if judged in (None, weights)]
         for weights in made:
             yield Edge(source=f"weights/{weights}", target=score, by="part")
         if not made:
@@ -198,8 +204,10 @@ def _run_address(mlflow: Record) -> str | None:
     if isinstance(url := mlflow.get("url"), str):
         return url
     server, experiment = mlflow.get("tracking_uri"), mlflow.get("experiment_id")
-    if not isinstance(server, str) or experiment is None:
+    if not isinstance(server, str):
         return None
+    if experiment is None:
+        return server
     return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{mlflow['run_id']}"
 
 
@@ -218,7 +226,8 @@ def _facts(collection: str, record: Record) -> Iterator[str]:
     elif collection == "trainings":
         hpo = metadata.get("hpo")
         yield from _scalars(hpo if isinstance(hpo, dict) else {}, ("step", "trial", "value", "metric"))
-        yield from _scalars(metadata, ("git", "host"))
+        yield from _commit(metadata.get("git"))
+        yield from _scalars(metadata, ("host",))
     elif collection == "weights":
         yield " ".join(record.get("locations", {})) or "no location"
         yield from _scalars(metadata, ("timestamp", "sha256"))
@@ -238,6 +247,15 @@ def _scalars(members: Record, names: Iterable[str] | None = None) -> list[str]:
         elif isinstance(value, str | int):
             found.append(f"{name} {value}")
     return found
+
+
+def _commit(sources: Any) -> list[str]:
+    """Commit of the recipe, else of anything else that is named beside it."""
+    if not isinstance(sources, dict):
+        return []
+    files = [sources.get("recipe"), sources.get("deployment"), sources]
+    commits = [file["commit"] for file in files if isinstance(file, dict) and file.get("commit")]
+    return [f"git {str(commits[0])[:12]}"] if commits else []
 
 
 def _texts(values: Iterable[Any]) -> list[str]:

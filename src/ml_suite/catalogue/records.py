@@ -133,10 +133,12 @@ def complete(kind: Collection, key: str, record: Record) -> Record:
     Refusal
         422 with what is wrong.
     """
-    if not _KEY.fullmatch(key):
-        raise Refusal(422, f"the key {key!r} has other characters than letters, digits, '.', '_' and '-'")
     if kind.name == "datasets" and (wrong := naming.problem(key)):
         raise Refusal(422, wrong)
+    if not _KEY.fullmatch(key):
+        raise Refusal(
+            422, f"the key {key[:80]!r} is too long or not made of letters, digits, '.', '_' and '-'"
+        )
     if kind.name != "tasks" and not isinstance(record.setdefault("metadata", {}), dict):
         raise Refusal(422, "the member 'metadata' is a JSON object")
     for member, container in kind.containers.items():
