@@ -126,7 +126,7 @@ def test_rerun_queues_a_finished_suite_and_refuses_a_running_one(bench: Bench) -
     text = body(bench) + "  family admin\n    task sweep\n      cron 23:59\n  endfamily\n"
     bench.deploy(text)
     job = bench.start("/f/a")
-    with pytest.raises(MlSuiteError, match="still runs, so it is not queued again"):
+    with pytest.raises(MlSuiteError, match="is not finished, so it is not queued again"):
         rerun(bench.server, bench.running())
     job.child_complete()
     bench.start("/f/q").child_complete()

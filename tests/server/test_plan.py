@@ -103,7 +103,7 @@ def test_a_running_task_cannot_be_removed() -> None:
     made = plan(suite("suite s\n  edit ACCOUNT 'p1'\n  limit gpu 8\n  task c\nendsuite\n"), running, running)
     assert [r.path for r in made.refusals] == ["/s/f/a"]
     assert "ecflow_client --kill=/s/f/a" in made.refusals[0].hint
-    shown = "\n".join(lines(made, FileChanges()))
+    shown = "\n".join(map(str, lines(made, FileChanges())))
     assert "- /s/f " in shown
     assert "family, 2 tasks   loses 1 active, 1 complete" in shown
     assert "! /s/f/a" in shown
@@ -155,7 +155,7 @@ def test_what_an_operator_added_stays_and_what_the_deployment_drops_goes() -> No
 def test_lines_fold_siblings_and_whole_families() -> None:
     tasks = "".join(f"    task t{n}\n" for n in range(200, 204))
     made = changed("    task b #", f"{tasks}    task b #")
-    shown = lines(made, FileChanges(added=("scripts/x.ecf",)))
+    shown = [str(line) for line in lines(made, FileChanges(added=("scripts/x.ecf",)))]
     assert any("/s/f/t200 ... t203" in line and "4 tasks" in line for line in shown)
     assert shown[-1].startswith("+ scripts/x.ecf")
     assert summary(made, FileChanges(added=("scripts/x.ecf",))) == "4 added, 1 file"

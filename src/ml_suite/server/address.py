@@ -23,6 +23,16 @@ class Address:
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     """ECF_PASSWD for a server that asks for a password; a file's name, no secret itself."""
 
+    @property
+    def identity(self) -> str:
+        """What stays the same when the embedded server gets another port."""
+        return "the embedded server" if self.environment else str(self)
+
+    @property
+    def here(self) -> bool:
+        """Whether the server runs on this machine and sees its files."""
+        return self.host in ("localhost", "127.0.0.1", "::1", socket.gethostname(), socket.getfqdn())
+
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 

@@ -43,8 +43,8 @@ def binding() -> Any:
     return ecflow
 
 
-def definition(defs: ecflow.Defs, suite: str) -> Definition:
-    """One suite of ecFlow's own definition as ours.
+def definition(defs: ecflow.Defs, suite: str | None = None) -> Definition:
+    """One suite of ecFlow's own definition as ours; the first one without a name.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def definition(defs: ecflow.Defs, suite: str) -> Definition:
         If there is no such suite.
     """
     ecflow = binding()
-    node = defs.find_suite(suite)
+    node = next(iter(defs.suites), None) if suite is None else defs.find_suite(suite)
     if node is None:
         raise KeyError(suite)
     externs = "".join(f"extern {path}\n" for path in defs.externs)
@@ -197,9 +197,7 @@ class Server:
                 "Is it another program's port, or an ecFlow server with SSL (then export ECF_SSL=1)?",
             )
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return MlSuiteError(
-            f"the ecFlow server at {self.address} did not accept the request: {' '.join(lines[:3])}"
-        )
+        return MlSuiteError(f"the ecFlow server at {self.address} refused: {' '.join(lines[:3])}")
 
 
 def connect(address: Address) -> Server:

@@ -37,6 +37,7 @@ class Places:
 
     home: Path
     suite: str
+    """As the deployment names it; the node on the server has underscores for hyphens."""
 
     @property
     def tree(self) -> Path:
@@ -73,7 +74,7 @@ class Prepared:
     @property
     def empty(self) -> bool:
         """Nothing to do."""
-        return self.plan.empty and self.file_changes.empty
+        return self.plan.empty and self.file_changes.empty and not self.places.keep.mark.exists()
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,18 @@ def prepare(
 
     Parameters
     ----------
+    home
+        Folder below which files are deployed.
+    suite
+        As the deployment names it.
     files
         Contents by path relative to the suite's work tree.
     overrule
         The deployment wins over what an operator changed.
     """
     places = Places(home, suite)
-    wanted = Wanted(defs, definition(defs, suite), _base(places, server), overrule)
-    running = server.fetch(suite)
+    wanted = Wanted(defs, definition(defs), _base(places, server), overrule)
+    running = server.fetch(wanted.definition.suite.name)
     made = plan(wanted.definition, running, wanted.base, overrule)
     tree = Tree(places.tree)
     complete = {**files, places.definition: _definition_text(wanted, server)}
@@ -139,11 +144,26 @@ def carry_out(prepared: Prepared, facts: Mapping[str, str], suspended: bool = Fa
         def write() -> FileChanges:
             return tree.write(before)
 
-        applied = apply(prepared.server, prepared.wanted, prepared.plan, places.keep, write, suspended)
+        if prepared.plan.empty:
+            applied = Applied(prepared.plan)
+            write()
+            _settle(prepared, suspended)
+        else:
+            applied = apply(prepared.server, prepared.wanted, prepared.plan, places.keep, write, suspended)
         text = _definition_text(prepared.wanted, prepared.server)
         atomic.write(places.tree / name, text)
         commit = tree.commit_deploy({**prepared.files, name: text}, _message(prepared, facts))
     return Deployed(applied, prepared.file_changes, commit, tree.stat(commit))
+
+
+def _settle(prepared: Prepared, suspended: bool) -> None:
+    """Suspend as asked, or resume what an earlier deploy that was killed left suspended."""
+    path, mark = prepared.wanted.definition.suite.path, prepared.places.keep.mark
+    if suspended:
+        prepared.server.suspend(path)
+    elif mark.exists():
+        prepared.server.resume(path)
+    mark.unlink(missing_ok=True)
 
 
 def _base(places: Places, server: Server) -> Definition | None:
@@ -163,7 +183,7 @@ def _definition_text(wanted: Wanted, server: Server) -> str:
 
 
 def _first_line(server: Server) -> str:
-    return f"# deployed to {server.address}"
+    return f"# deployed to {server.address.identity}"
 
 
 def _without(changes: FileChanges, name: str) -> FileChanges:
@@ -187,7 +207,7 @@ def _message(prepared: Prepared, facts: Mapping[str, str]) -> str:
     title = f"Deploy {made.suite}: {show.summary(made, prepared.file_changes)}"
     who = {"Deployed-By": f"{person()}@{socket.gethostname()}", "Server": str(prepared.server.address)}
     trailers = "\n".join(f"{key}: {value}" for key, value in {**who, **facts}.items())
-    body = "\n".join(show.lines(made, prepared.file_changes)[:200])
+    body = "\n".join(map(str, show.lines(made, prepared.file_changes)[:200]))
     return f"{title}\n\n{body}\n\n{trailers}\n" if body else f"{title}\n\n{trailers}\n"
 
 

@@ -14,6 +14,12 @@ _LEFT_OUT = frozenset({"__pycache__", "cli", "services", "suite", "server", "dat
 """Folders that no job imports."""
 
 
+def library_folder(home: Path) -> Path:
+    """Return where `install_library` puts the package as it is now."""
+    source = Path(ml_suite.__file__).parent
+    return home / "lib" / _digest(source, _files(source))
+
+
 def install_library(home: Path) -> Path:
     """Copy what jobs need of the package to ``HOME/lib/HASH/ml_suite``, unless it is there.
 
@@ -27,8 +33,8 @@ def install_library(home: Path) -> Path:
         As the file system says; nothing half-written is left under the final name.
     """
     source = Path(ml_suite.__file__).parent
-    files = list(_files(source))
-    target = home / "lib" / _digest(source, files)
+    files = _files(source)
+    target = library_folder(home)
     if (target / "ml_suite").is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

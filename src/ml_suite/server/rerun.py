@@ -8,6 +8,21 @@ from ml_suite.server.definition import Definition
 from ml_suite.server.status import is_cron, outcome
 
 
+def must_be_over(running: Definition) -> None:
+    """Insist that a suite does not run any more.
+
+    Raises
+    ------
+    MlSuiteError
+        If it does.
+    """
+    if outcome(running) is None:
+        raise MlSuiteError(
+            f"suite {running.suite.name} is not finished, so it is not queued again",
+            f"Wait for it: ml-suite status {running.suite.name} --watch",
+        )
+
+
 def rerun(server: Server, running: Definition) -> list[str]:
     """Queue a finished suite again: every family that is not only cron tasks.
 
@@ -20,11 +35,7 @@ def rerun(server: Server, running: Definition) -> list[str]:
     MlSuiteError
         If it still runs.
     """
-    if outcome(running) is None:
-        raise MlSuiteError(
-            f"suite {running.suite.name} still runs, so it is not queued again",
-            f"Wait for it: ml-suite status {running.suite.name} --watch",
-        )
+    must_be_over(running)
     top = running.children.get(running.suite.path, [])
     paths = [p for p in top if any(n.kind == "task" and not is_cron(n) for n in running.below(p))]
     server.requeue(paths)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from typing import NamedTuple
 
 from ml_suite.server.files import FileChanges
 from ml_suite.server.merge import Change
@@ -14,12 +15,19 @@ _WIDTH = 44
 _LONGEST = 100
 
 
-def lines(plan: Plan, files: FileChanges) -> list[str]:
-    """Every change, one a line; whole families and runs of siblings are folded into one.
+class Line(NamedTuple):
+    """One row of a plan."""
 
-    The first character is the sign: ``+`` added, ``~`` changed, ``-`` removed, ``=`` kept as an operator set it,
-    ``!`` refused.
-    """
+    sign: str
+    """``+`` added, ``~`` changed, ``-`` removed, ``=`` kept as an operator set it, ``!`` refused."""
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.text}"
+
+
+def lines(plan: Plan, files: FileChanges) -> list[Line]:
+    """Every change, one a line; whole families and runs of siblings are folded into one."""
     shown = [_line("~", c.path, _changed(c)) for c in plan.changes if c.sign == "~"]
     for sign in "+-":
         shown += _folded(sign, [c for c in plan.changes if c.sign == sign])
@@ -39,8 +47,18 @@ def summary(plan: Plan, files: FileChanges) -> str:
     return f"{nodes}, {touched} {'file' if touched == 1 else 'files'}" if touched else nodes
 
 
-def _line(sign: str, path: str, text: str) -> str:
-    return f"{sign} {path:<{_WIDTH}} {text}".rstrip()
+def totals(plan: Plan, files: FileChanges) -> str:
+    """Counts in a sentence or two."""
+    if plan.empty and files.empty:
+        return f"Nothing to change: {plan.kept} nodes and {files.unchanged} files are as wanted."
+    nodes = f"{plan.count('+')} to add, {plan.count('~')} to change, {plan.count('-')} to remove."
+    kept = f" {plan.kept} nodes keep their state." if not plan.new else ""
+    text = f"{files.written} files to write, {len(files.removed)} to remove, {files.unchanged} unchanged."
+    return f"{nodes}{kept} {text}"
+
+
+def _line(sign: str, path: str, text: str) -> Line:
+    return Line(sign, f"{path:<{_WIDTH}} {text}".rstrip())
 
 
 def _changed(change: Change) -> str:
@@ -53,7 +71,7 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2 - 2]} ... {text[2 - _LONGEST // 2 :]}"
 
 
-def _folded(sign: str, changes: list[Change]) -> Iterator[str]:
+def _folded(sign: str, changes: list[Change]) -> Iterator[Line]:
     """One line for a family with everything below it, and one for a run of siblings with the same cost."""
     whole = {c.path for c in changes if c.kind != "task"}
     tops = [c for c in changes if not any(parent in whole for parent in _above(c.path))]
