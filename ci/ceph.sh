@@ -20,8 +20,12 @@ install_packages() {
         > "$dir/apt.log" 2>&1 || die "apt-get cannot install ${packages[*]}: $(tail -n 1 "$dir/apt.log")"
 }
 
-# ticks since boot at which a process started; nothing if there is none
-started() { [ -r "/proc/$1/stat" ] && sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 20; }
+# ticks since boot at which a process started; nothing if there is none, or only its zombie
+started() {
+    local state rest
+    { read -r state rest < <(sed 's/.*) //' "/proc/$1/stat"); } 2> /dev/null || return 0
+    [ "$state" = Z ] || cut -d ' ' -f 19 <<< "$rest"
+}
 
 run_daemon() { # NAME COMMAND...
     local name=$1
@@ -36,9 +40,8 @@ end_daemon() { # NAME SIGNAL
     read -r pid start < "$dir/$1.pid"
     [ "$(started "$pid")" = "$start" ] || return 0
     kill "-$2" "$pid" 2> /dev/null || return 0
-    for _ in $(seq 100); do
+    for _ in $(seq 50); do
         [ "$(started "$pid")" = "$start" ] || return 0
-        grep -q ') Z' "/proc/$pid/stat" 2> /dev/null && return 0
         sleep 0.1
     done
     [ "$2" = KILL ] || end_daemon "$1" KILL

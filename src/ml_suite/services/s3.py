@@ -38,8 +38,14 @@ class SeaweedFS(Server):
         for part in _PARTS:
             command += [f"-{part}.port={port[part]}", f"-{part}.port.grpc={port[part + '_grpc']}"]
         command += [f"-s3.port={port['main']}", f"-s3.port.grpc={port['grpc']}"]
-        # nothing beside S3, and nothing sent to its makers
-        off = ("-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false")
+        # nothing beside S3, nothing sent to its makers, no bucket from a typing error
+        off = (
+            "-s3.autoCreateBucket=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-webdav=false",
+            "-admin.ui=false",
+        )
         return [*command, *off, "-master.telemetry=false"]
 
     def environment(self, setting: Setting) -> dict[str, str]:
