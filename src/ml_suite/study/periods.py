@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from ml_suite.errors import StudyError
 from ml_suite.quantities import format_duration, format_fraction
@@ -94,7 +95,7 @@ def split(
 
 def _refuse_overlap(spans: dict[str, Span]) -> None:
     ordered = sorted(spans.items(), key=lambda item: item[1].start)
-    for (name, span), (other, later) in zip(ordered, ordered[1:], strict=False):
+    for (name, span), (other, later) in pairwise(ordered):
         if later.start <= span.end:
             raise StudyError(
                 f"the {name} period {_show(span)} overlaps the {other} period {_show(later)}",

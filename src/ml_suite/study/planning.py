@@ -69,5 +69,7 @@ def require_same(old: StudyPlan, new: StudyPlan, finished: int, folder: Path) ->
 
 def _flat(node: Any, at: str = "") -> dict[str, Any]:
     if isinstance(node, dict) and node:
-        return {k: v for key, value in node.items() for k, v in _flat(value, f"{at}.{key}".lstrip(".")).items()}
+        return {
+            k: v for key, value in node.items() for k, v in _flat(value, f"{at}.{key}".lstrip(".")).items()
+        }
     return {at: node}

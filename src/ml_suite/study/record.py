@@ -78,9 +78,20 @@ def table(results: Sequence[TrialResult]) -> str:
     names = sorted({name for result in results for name in result.params})
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(["step", "trial", "state", "value", "best", "effective_lr", "global_batch", "parameters", *names])
+    rows.writerow(
+        ["step", "trial", "state", "value", "best", "effective_lr", "global_batch", "parameters", *names]
+    )
     for r in sorted(results, key=lambda r: (r.step, r.trial)):
-        fixed = [r.step, r.trial, r.state.value, r.value, r.best, r.effective_lr, r.global_batch, r.parameters]
+        fixed = [
+            r.step,
+            r.trial,
+            r.state.value,
+            r.value,
+            r.best,
+            r.effective_lr,
+            r.global_batch,
+            r.parameters,
+        ]
         rows.writerow([_cell(x) for x in [*fixed, *(r.params.get(name) for name in names)]])
     return out.getvalue()
 

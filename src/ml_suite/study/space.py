@@ -43,8 +43,8 @@ def value(dimension: Dimension, uniform: float) -> Any:
     if dimension.choice is not None:
         return dimension.choice[int(uniform * len(dimension.choice))]
     if dimension.int is not None:
-        low, high = dimension.int
-        return low + int(uniform * (high - low + 1))
+        first, last = dimension.int
+        return first + int(uniform * (last - first + 1))
     if dimension.float is not None:
         return _between(*dimension.float, uniform)
     if dimension.log is not None:

@@ -44,7 +44,8 @@ def shortlist(plan: StudyPlan, results: Sequence[TrialResult]) -> Shortlist:
         )
     if not plan.keep:
         raise StudyError(
-            f"keep rounds to no candidate of {plan.trials} trials", "Raise hpo.step2.keep or hpo.step1.trials."
+            f"keep rounds to no candidate of {plan.trials} trials",
+            "Raise hpo.step2.keep or hpo.step1.trials.",
         )
     best = _distinct(rank(known.values(), plan.direction))
     if not best:

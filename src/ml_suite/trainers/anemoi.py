@@ -14,7 +14,7 @@ from typing import Any
 
 import ml_suite
 from ml_suite.errors import StudyError
-from ml_suite.study.contract import HistoryPoint, Span, TrialSpec, TrialState
+from ml_suite.study.contract import Checkpoint, HistoryPoint, Span, TrialSpec, TrialState
 from ml_suite.study.scaling import Scaled, scale
 from ml_suite.trainers import events, schedule
 from ml_suite.trainers import outcome as outcomes
@@ -210,5 +210,5 @@ def _started(folder: Path) -> str | None:
     return told[-1].run_id
 
 
-def _checkpoint(folder: Path | None, uuid: str | None) -> outcomes.Checkpoint | None:
+def _checkpoint(folder: Path | None, uuid: str | None) -> Checkpoint | None:
     return outcomes.checkpoint(folder / "inference-last.ckpt", uuid) if folder else None

@@ -71,7 +71,7 @@ def _checkpoints(trainer: Any) -> Path | None:
 
 def _global_batch(trainer: Any) -> int:
     config = trainer.datamodule.config
-    models = trainer.world_size // int(config.system.hardware.num_gpus_per_model)
+    models: int = trainer.world_size // int(config.system.hardware.num_gpus_per_model)
     return int(config.dataloader.batch_size.training) * models * int(trainer.accumulate_grad_batches)
 
 
@@ -92,10 +92,14 @@ def _uuid(trainer: Any) -> str | None:
 def _tell(trainer: Any, folder: Path, **event: Any) -> None:
     if not trainer.is_global_zero:
         return
-    line = json.dumps({**event, "time": time.time(), "epoch": trainer.current_epoch, "step": trainer.global_step})
+    line = json.dumps(
+        {**event, "time": time.time(), "epoch": trainer.current_epoch, "step": trainer.global_step}
+    )
     descriptor = os.open(folder / "metrics.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(descriptor, (line + "\n").encode())  # one write: a reader sees all of the line or a torn last one
+        os.write(
+            descriptor, (line + "\n").encode()
+        )  # one write: a reader sees all of the line or a torn last one
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -51,7 +51,7 @@ def interrupted(spec: TrialSpec, ended: Ended) -> Outcome | None:
     if ended.stop is Stop.JOB:
         return Outcome(TrialState.PREEMPTED, "stopped because its job was told to stop")
     if ended.stop is Stop.WALLTIME:
-        return Outcome(TrialState.FAILED, f"took longer than its walltime of {spec.budget.walltime:g} s")
+        return Outcome(TrialState.FAILED, f"{LATE} its walltime of {spec.budget.walltime:g} s")
     if ended.killed_by:
         return Outcome(TrialState.PREEMPTED, f"killed by {ended.killed_by}")
     return None
@@ -65,6 +65,9 @@ def absent(metric: str, seen: set[str]) -> Outcome:
 
 ABSENT = "the training never reported the metric"
 """How the reason of a failure begins that no other trial can escape."""
+
+LATE = "took longer than"
+"""How the reason of a trial begins that its walltime ended."""
 
 
 def finite(number: float | None) -> float | None:

@@ -45,7 +45,9 @@ def read(config: Path, overrides: dict[str, Any], environment: Path) -> Settings
     composed = _compose(config, overrides, environment)
     value = {key: entry["value"] for key, entry in composed["keys"].items()}
     if f"dataloader.training.datasets.{DATASET}" not in value:
-        raise StudyError(f"{config} reads no dataset named {DATASET!r}", "A study has one dataset of that name.")
+        raise StudyError(
+            f"{config} reads no dataset named {DATASET!r}", "A study has one dataset of that name."
+        )
     return Settings(
         stated={key: value.get(key) for key in anemoi.STATED},
         epochs=composed["max_epochs"],

@@ -1,0 +1,176 @@
+"""The outbox: parcels that jobs leave on the host's disk and the courier delivers.
+
+A training talks neither to MLflow nor to an object store. What it has to tell lies in a parcel, one JSON file written
+whole, whose name follows from study, step and trial: leaving it again replaces it, delivering it again changes nothing.
+By name, a study comes before its checkpoints, and those before the runs that refer to them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, RootModel
+
+from ml_suite.study.contract import Document
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+class Point(Document):
+    """One value of a metric."""
+
+    key: str
+    value: float
+    step: int
+    time: int
+    """Milliseconds since 1970."""
+
+
+class RunParcel(Document):
+    """An MLflow run: of a trial, or of the study that is the parent of its trials' runs."""
+
+    kind: Literal["run"] = "run"
+    id: str
+    """``STUDY`` or ``STUDY/STEP/TRIAL``; the run is found again by it."""
+    study: str
+    step: int | None = None
+    trial: int | None = None
+    experiment: str
+    name: str
+    status: Status
+    started: datetime
+    ended: datetime | None = None
+    params: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict)
+    metrics: list[Point] = Field(default_factory=list)
+
+    @property
+    def file(self) -> str:
+        """Name in the outbox."""
+        if self.step is None:
+            return f"{self.study}.0-study.json"
+        return f"{self.study}.2-run-{self.step}-{self.trial:05d}.json"
+
+
+class CheckpointParcel(Document):
+    """Weights for the object store."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    study: str
+    step: int
+    trial: int
+    path: Path
+    url: str
+    """``s3://bucket/key``."""
+    sha256: str
+    size: int
+    uuid: str | None = None
+
+    @property
+    def file(self) -> str:
+        """Name in the outbox."""
+        return f"{self.study}.1-checkpoint-{self.step}-{self.trial:05d}.json"
+
+
+Parcel = RunParcel | CheckpointParcel
+
+
+class _AnyParcel(RootModel[Annotated[Parcel, Field(discriminator="kind")]]):
+    """Reads either kind."""
+
+
+class DeliveredRun(Document):
+    """A run as the tracking server knows it."""
+
+    study: str
+    step: int | None
+    """None for the study's own run."""
+    trial: int | None
+    run_id: str
+    experiment_id: str
+    url: str
+    """Page of the run."""
+
+
+class DeliveredCheckpoint(Document):
+    """Weights as the object store has them."""
+
+    study: str
+    step: int
+    trial: int
+    url: str
+    sha256: str
+    size: int
+    uuid: str | None
+
+
+class Receipt(Document):
+    """What became of a parcel."""
+
+    parcel: str
+    """SHA-256 of the parcel that was delivered; another one under the same name is delivered again."""
+    run: DeliveredRun | None = None
+    checkpoint: DeliveredCheckpoint | None = None
+
+
+class Deliveries(Document):
+    """deliveries.json: where a study's results are."""
+
+    study: str
+    tracking_uri: str
+    experiment: str
+    parent: DeliveredRun | None
+    runs: list[DeliveredRun]
+    checkpoints: list[DeliveredCheckpoint]
+
+    def run(self, step: int, trial: int) -> DeliveredRun | None:
+        """Run of a trial."""
+        return next((r for r in self.runs if (r.step, r.trial) == (step, trial)), None)
+
+    def checkpoint(self, step: int, trial: int) -> DeliveredCheckpoint | None:
+        """Weights of a trial."""
+        return next((c for c in self.checkpoints if (c.step, c.trial) == (step, trial)), None)
+
+
+def leave(outbox: Path, parcel: Parcel) -> None:
+    """Put a parcel in the outbox, or replace it."""
+    parcel.save(outbox / parcel.file)
+
+
+def waiting(outbox: Path) -> list[Path]:
+    """Parcels that have no receipt, in the order of delivery."""
+    return [path for path in sorted(outbox.glob("*.json")) if _unsent(path)]
+
+
+def load(path: Path) -> Parcel:
+    """Read a parcel."""
+    return _AnyParcel.model_validate_json(path.read_bytes()).root
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a parcel as it lies there."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def sign(path: Path, receipt: Receipt) -> None:
+    """Leave the receipt of a delivered parcel."""
+    receipt.save(_receipt(path))
+
+
+def receipts(outbox: Path) -> list[Receipt]:
+    """Receipts of all deliveries, in the order of their parcels."""
+    return [Receipt.load(path) for path in sorted((outbox / "receipts").glob("*.json"))]
+
+
+def _receipt(parcel: Path) -> Path:
+    return parcel.parent / "receipts" / parcel.name
+
+
+def _unsent(path: Path) -> bool:
+    try:
+        return Receipt.load(_receipt(path)).parcel != digest(path)
+    except (OSError, ValueError):
+        return True

@@ -1,0 +1,206 @@
+"""Freeze a study or a single training from the deployment, the dataset and the composed configuration."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pydantic import ValidationError
+
+from ml_suite.errors import StudyError
+from ml_suite.jobs.context import Job
+from ml_suite.layout import WorkTree
+from ml_suite.quantities import format_fraction
+from ml_suite.study import data, periods, record
+from ml_suite.study import planning as studies
+from ml_suite.study.contract import Span, StudyPlan
+from ml_suite.study.periods import Calendar, Window
+from ml_suite.trainers import runner, settings
+from ml_suite.trainers.settings import Settings
+
+METRIC = {"anemoi": "val_multi_dataset_loss_epoch", "command": "value"}
+"""What a training without a search reports."""
+
+_SOFTWARE = (
+    "anemoi-training",
+    "anemoi-models",
+    "anemoi-graphs",
+    "anemoi-datasets",
+    "pytorch-lightning",
+    "torch",
+)
+
+
+def search(job: Job) -> StudyPlan:
+    """Plan a two-step search.
+
+    Raises
+    ------
+    StudyError
+        If the deployment has none, or dataset, periods and configuration do not allow it.
+    """
+    hpo = job.deployment.hpo
+    if hpo is None:
+        raise StudyError("the deployment has no hpo", "Add hpo, or run the single training.")
+    if not hpo.keep_count:
+        share = format_fraction(hpo.step2.keep)
+        raise StudyError(
+            f"keeping {share} of {hpo.step1.trials} trials keeps none",
+            "Raise hpo.step2.keep or hpo.step1.trials.",
+        )
+    training = job.deployment.training
+    step1, step2 = (step.resources or training.resources for step in (hpo.step1, hpo.step2))
+    return _freeze(
+        job,
+        metric=hpo.metric,
+        direction=hpo.direction,
+        seed=hpo.seed,
+        space={name: d.model_dump(mode="json", exclude_none=True) for name, d in hpo.space.items()},
+        trials=hpo.step1.trials,
+        keep=hpo.keep_count,
+        subset=hpo.step1.subset,
+        shards=studies.shards(job.deployment, hpo),
+        step1_epochs=hpo.step1.epochs,
+        replicas={"step1": step1.replicas, "step2": step2.replicas},
+    )
+
+
+def single(job: Job) -> StudyPlan:
+    """Plan one training without a search: a study of one trial on all of the training period."""
+    replicas = job.deployment.training.resources.replicas
+    return _freeze(
+        job,
+        metric=METRIC[job.deployment.training.trainer],
+        direction="minimize",
+        seed=0,
+        space={},
+        trials=1,
+        keep=1,
+        subset=1.0,
+        shards=1,
+        step1_epochs=None,
+        # what the configuration states is meant for the layout that it is trained with
+        replicas={"step1": replicas, "step2": replicas},
+    )
+
+
+def settle(job: Job, plan: StudyPlan) -> StudyPlan:
+    """Write the plan; one that is there stays when it is the same.
+
+    Raises
+    ------
+    StudyError
+        If another study has finished trials here.
+    """
+    tree = job.tree
+    if tree.plan.exists():
+        old = current(job)
+        finished = sum(
+            result.state in runner.FINAL for result in results(tree, 1) + results(tree, 2) + results(tree, 0)
+        )
+        studies.require_same(old, plan, finished, tree.study)
+    plan.save(tree.plan)
+    return plan
+
+
+def current(job: Job) -> StudyPlan:
+    """Read the frozen study.
+
+    Raises
+    ------
+    StudyError
+        If there is none or another version wrote it.
+    """
+    try:
+        return StudyPlan.load(job.tree.plan)
+    except (OSError, ValidationError) as error:
+        raise StudyError(f"there is no study in {job.tree.plan}", "Run the task plan first.") from error
+
+
+def results(tree: WorkTree, step: int, study: str | None = None) -> list[Any]:
+    """Return the merged record of one step."""
+    return record.merge(tree.shard(step, "any").parent.glob("*.jsonl"), study)
+
+
+def _freeze(job: Job, step1_epochs: int | None, **fields: Any) -> StudyPlan:
+    training = job.deployment.training
+    dataset, calendar = data.read(job.tree.dataset(job.deployment.dataset_name))
+    composed = _composed(job)
+    calendar, window = _grid(calendar, composed)
+    split, samples = periods.split(calendar, window, _spans(job, composed), fields["subset"])
+    epochs = training.epochs or (composed.epochs if composed else 1)
+    if epochs is None:
+        raise StudyError(
+            "nothing says how many epochs a training has", "Set training.epochs in the deployment."
+        )
+    overrides = {**(composed.stated if composed else {}), **training.overrides}
+    _require_samples(samples["subset"], overrides, fields["replicas"])
+    return studies.freeze(
+        suite=job.deployment.suite,
+        dataset=dataset,
+        split=split,
+        samples=samples,
+        epochs={"step1": step1_epochs or epochs, "step2": epochs},
+        trainer=training.trainer,
+        software=_software() if composed else {},
+        overrides=overrides,
+        config=job.resolved.config.sha256 if composed and job.resolved.config else None,
+        command=training.command,
+        training_seed=training.seed,
+        **fields,
+    )
+
+
+def _composed(job: Job) -> Settings | None:
+    training = job.deployment.training
+    if training.trainer == "command":
+        return None
+    if job.resolved.config_file is None:
+        raise StudyError(
+            "trainer anemoi has no training configuration", "Set training.config in the deployment."
+        )
+    return settings.read(job.resolved.config_file, training.overrides, job.environment)
+
+
+def _grid(calendar: Calendar, composed: Settings | None) -> tuple[Calendar, Window]:
+    """Dates that a training reads; a program of trainer command is taken to use each date as a sample."""
+    if composed is None:
+        return calendar, Window((calendar.frequency * 0,))
+    every, rest = divmod(composed.frequency, calendar.frequency)
+    if rest or not every:
+        raise StudyError(
+            f"data.frequency is {composed.frequency}, which is no multiple of the dataset's {calendar.frequency}",
+            "Change data.frequency in the training configuration.",
+        )
+    return Calendar(
+        calendar.start, calendar.end, calendar.frequency, calendar.missing, every
+    ), composed.window
+
+
+def _spans(job: Job, composed: Settings | None) -> dict[str, Span]:
+    given = job.deployment.training.periods
+    names = ("training", "validation", "test")
+    if given:
+        return {name: Span.model_validate(getattr(given, name).model_dump()) for name in names}
+    found = composed.periods if composed else {}
+    if absent := [name for name in names if name not in found]:
+        raise StudyError(f"nothing gives the {absent[0]} period", "Set training.periods in the deployment.")
+    return found
+
+
+def _require_samples(samples: int, overrides: dict[str, Any], replicas: dict[str, int]) -> None:
+    if samples < replicas["step1"]:
+        raise StudyError(
+            f"the subset has {samples} samples for {replicas['step1']} replicas",
+            "Raise hpo.step1.subset or use fewer GPUs in step 1.",
+        )
+
+
+def _software() -> dict[str, str]:
+    found = {}
+    for package in _SOFTWARE:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

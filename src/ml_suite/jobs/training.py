@@ -1,0 +1,74 @@
+"""Train one trial of a study on this host and keep what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Literal
+
+from ml_suite.errors import StudyError
+from ml_suite.jobs import outbox, parcels
+from ml_suite.jobs.context import Job
+from ml_suite.study import record, trials
+from ml_suite.study.contract import StudyPlan, TrialResult, TrialSpec, TrialState
+from ml_suite.trainers import runner
+
+Step = Literal[0, 1, 2]
+
+
+def train(
+    job: Job,
+    plan: StudyPlan,
+    step: Step,
+    trial: int,
+    stop: Event,
+    progress: Callable[[float], None] | None = None,
+) -> TrialResult:
+    """Train a trial, or read the result it has; see `ml_suite.trainers.runner.run`."""
+    return runner.run(specification(job, plan, step, trial), stop, progress)
+
+
+def specification(job: Job, plan: StudyPlan, step: Step, trial: int) -> TrialSpec:
+    """Return the trial as this host runs it."""
+    hpo = job.deployment.hpo
+    walltime = hpo.step1.trial_walltime if hpo and step == 1 else None
+    return trials.specification(
+        plan,
+        step,
+        trial,
+        trials.Place(
+            environment=job.environment,
+            output=job.tree.trial(step, trial),
+            config=job.resolved.config_file,
+            dataset=job.tree.dataset(plan.dataset.name),
+            walltime=walltime.total_seconds() if walltime else None,
+        ),
+    )
+
+
+def keep(job: Job, plan: StudyPlan, result: TrialResult, name: str) -> None:
+    """Leave a trial's parcels and record it; what a stopped trial has to tell waits until it has ended.
+
+    The record comes last: a trial in it is never looked at again, so its parcels must be there already.
+    """
+    if result.state is not TrialState.PREEMPTED:
+        spec = specification(job, plan, result.step, result.trial)
+        for parcel in parcels.of_trial(job, plan, spec, result):
+            outbox.leave(job.tree.outbox, parcel)
+    record.append(job.tree.shard(result.step, name), result)
+
+
+def require_not_stopped(result: TrialResult, folder: Path) -> None:
+    """End the job with an error when its trial was preempted, so that the task runs again.
+
+    Raises
+    ------
+    StudyError
+        With what to do.
+    """
+    if result.state is TrialState.PREEMPTED:
+        raise StudyError(
+            f"trial {result.trial} of step {result.step} was stopped: {result.reason}",
+            f"Run the task again: it goes on from the last checkpoint in {folder}.",
+        )
