@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ml_suite.config.deployment import node_name
 from ml_suite.config.resolved import Resolved
-from ml_suite.suite.nodes import TRIES_SAFE, Task, add_host, add_task, all_complete
+from ml_suite.suite.nodes import TRIES_SAFE, Task, add_task, all_complete
 
 if TYPE_CHECKING:
     import ecflow
@@ -60,6 +61,4 @@ def add_datasets(main: ecflow.Family, resolved: Resolved) -> None:
     deployment = resolved.deployment
     family = main.add_family("datasets").add_family(node_name(deployment.dataset_name))
     for task in tasks(deployment.dataset.parts, deployment.hosts):
-        node = add_task(family, task, resolved)
-        if task.host is None:
-            add_host(node, deployment.builder, resolved)
+        add_task(family, replace(task, host=task.host or deployment.builder), resolved)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ml_suite.config.deployment import Deployment, Hpo, Resources
 from ml_suite.config.resolved import Resolved
-from ml_suite.suite.nodes import TRIES_ONCE, TRIES_SAFE, Task, add_host, add_task, all_complete
+from ml_suite.suite.nodes import TRIES_ONCE, TRIES_SAFE, Task, add_task, all_complete
 
 if TYPE_CHECKING:
     import ecflow
@@ -71,7 +72,7 @@ def add_hpo(main: ecflow.Family, resolved: Resolved, hpo: Hpo) -> None:
     first = next(iter(deployment.hosts))
 
     def on_first(parent: ecflow.Family, task: Task) -> None:
-        add_host(add_task(parent, task, resolved), first, resolved)
+        add_task(parent, replace(task, host=first), resolved)
 
     on_first(family, Task("plan", "study_plan"))
     step1 = family.add_family("step1")
@@ -85,7 +86,7 @@ def add_hpo(main: ecflow.Family, resolved: Resolved, hpo: Hpo) -> None:
         trigger=all_complete(shard.name for shard in shards),
         tries=TRIES_SAFE,
         labels=("delivered",),
-        limits=("deliver",),
+        limit="deliver",
     )
     on_first(step1, deliver)
     # the shortlist needs the trials, not their delivery: MLflow may be down
@@ -105,7 +106,7 @@ def add_hpo(main: ecflow.Family, resolved: Resolved, hpo: Hpo) -> None:
             trigger=all_complete([*(c.name for c in candidates), "../step1/deliver"]),
             tries=TRIES_SAFE,
             labels=("delivered",),
-            limits=("deliver",),
+            limit="deliver",
         ),
     )
     select = Task(
@@ -142,6 +143,6 @@ def add_training(main: ecflow.Family, resolved: Resolved) -> None:
         trigger="train == complete",
         tries=TRIES_SAFE,
         labels=("delivered",),
-        limits=("deliver",),
+        limit="deliver",
     )
     add_task(family, deliver, resolved)

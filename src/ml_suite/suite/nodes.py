@@ -56,8 +56,8 @@ class Task:
     variables: Mapping[str, str | int] = field(default_factory=dict)
     walltime: timedelta | None = None
     """When given, ecFlow flags the task as late after one and a half times as long."""
-    limits: tuple[str, ...] = ()
-    """Further limits of the suite that it uses up, besides its host's."""
+    limit: str | None = None
+    """Limit of the suite that it uses up instead of its host's: a courier takes no room from a training."""
 
 
 def binding() -> Any:
@@ -88,15 +88,13 @@ def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, resolved: Resolve
     for key, value in task.variables.items():
         node.add_variable(key, str(value))
     if task.host is not None:
-        add_host(node, task.host, resolved)
+        add_host(node, task.host, resolved, task.limit)
     if task.trigger:
         node.add_trigger(task.trigger)
     for name in task.meters:
         node.add_meter(name, 0, 100, 100)
     for name in ("info", *task.labels):
         node.add_label(name, "-")
-    for limit in task.limits:
-        node.add_inlimit(limit, f"/{resolved.deployment.node}")
     if task.walltime is not None:
         late = ecflow.Late()
         seconds = int(task.walltime.total_seconds() * 1.5)
@@ -105,11 +103,11 @@ def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, resolved: Resolve
     return node
 
 
-def add_host(node: ecflow.Node, host: str, resolved: Resolved) -> None:
-    """Let a node's jobs run on HOST and count against its limit."""
+def add_host(node: ecflow.Node, host: str, resolved: Resolved, limit: str | None = None) -> None:
+    """Let a node's jobs run on HOST and count against its limit, or against another one."""
     node.add_variable("ML_SUITE_HOST", host)
     node.add_variable("ML_SUITE_PYTHON", str(resolved.hosts[host].environment / "bin" / "python"))
-    node.add_inlimit(node_name(host), f"/{resolved.deployment.node}")
+    node.add_inlimit(limit or node_name(host), f"/{resolved.deployment.node}")
 
 
 def all_complete(names: Iterable[str]) -> str:
