@@ -1,0 +1,258 @@
+"""What a deployment refers to: files, recipe, hosts, and the composed training configuration."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ml_suite.config import composed
+from ml_suite.config.checks import check
+from ml_suite.config.findings import Finding, Severity
+from ml_suite.config.hyperparameters import candidates, training_dates
+from ml_suite.config.source import load, parse
+
+NAME = "demo-na-an-storm-ncl-1p25-1996-1996-6h-v1"
+
+
+@pytest.fixture
+def project(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy of the demo with empty source files; no training environment unless a test names one."""
+    monkeypatch.setenv("ML_SUITE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    folder = tmp_path / "project"
+    shutil.copytree(repository / "suites" / "demo", folder)
+    shutil.copy(repository / "recipes" / f"{NAME}.yaml", folder)
+    (folder / "sources").mkdir()
+    (folder / "sources" / "storm1996_6h.nc").touch()
+    text = (folder / "deployment.yaml").read_text()
+    text = text.replace(f"../../recipes/{NAME}.yaml", f"{NAME}.yaml")
+    text = text.replace("~/.cache/ml-suite/sources/storm1996", "sources")
+    (folder / "deployment.yaml").write_text(text)
+    return folder
+
+
+def edit(project: Path, *pairs: tuple[str, str], file: str = "deployment.yaml") -> None:
+    text = (project / file).read_text()
+    for old, new in pairs:
+        assert old in text, old
+        text = text.replace(old, new)
+    (project / file).write_text(text)
+
+
+def findings(project: Path) -> list[Finding]:
+    path = project / "deployment.yaml"
+    source = load(path)
+    return check(parse(source), source, path)
+
+
+def errors(project: Path) -> list[str]:
+    return [f"{f.message} | {f.hint}" for f in findings(project) if f.severity is Severity.ERROR]
+
+
+def test_without_an_environment_one_note_says_so(project: Path) -> None:
+    (note,) = findings(project)
+    assert note.severity is Severity.NOTE
+    assert "the search space is not checked" in note.message
+    assert note.hint == "Run: bash ci/environment.sh"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (f"{NAME}.yaml", "none.yaml", "there is no file none.yaml | looked for"),
+        ("sources: sources", "sources: elsewhere", "there is no folder elsewhere"),
+        ("training/storm.yaml", "training/none.yaml", "there is no file training/none.yaml"),
+        ("config: training/storm.yaml", "config: sources", "there is no file sources"),
+        (
+            "config: training/storm.yaml",
+            "config: sources/storm1996_6h.nc",
+            "Hydra reads files that end in .yaml",
+        ),
+        ("parts: 2", "parts: 9", "9 load tasks cannot share 8 groups of dates | write at most 8"),
+        ("cpus: 1,", "cpus: 4096,", "CPU cores, not 4096"),
+        ("cpus: 1,", "gpus: 4096,", "GPU"),
+        ("local:", "locl:", "there is no host file for 'locl' | did you mean 'local'?"),
+    ],
+)
+def test_what_is_not_there(project: Path, old: str, new: str, told: str) -> None:
+    edit(project, (old, new))
+    (only,) = errors(project)
+    assert told in only
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("storm.yaml", "two years in a row are missing"),
+        ("demo-na-an-storm-ncl-1p25-1996-1996-6hr-v1.yaml", "'6hr' is no frequency"),
+        ("demo-na-an-storm-ncl-1p25-1995-1996-6h-v1.yaml", "starts in 1995, the recipe says 1996"),
+        ("demo-na-an-storm-ncl-1p25-1996-1997-6h-v1.yaml", "ends in 1997, the recipe says 1996"),
+        ("demo-na-an-storm-ncl-1p25-1996-1996-3h-v1.yaml", "says 3h, the recipe has a frequency of 6h"),
+    ],
+)
+def test_the_recipe_has_the_name_of_its_dataset(project: Path, name: str, told: str) -> None:
+    (project / f"{NAME}.yaml").rename(project / name)
+    edit(project, (f"{NAME}.yaml", name))
+    (only,) = errors(project)
+    assert told in only
+
+
+def test_the_recipe_is_yaml_with_places(project: Path) -> None:
+    (project / f"{NAME}.yaml").write_text("dates: [1\n")
+    (finding,) = [f for f in findings(project) if f.severity is Severity.ERROR]
+    assert finding.place is not None
+    assert finding.place.file.endswith(f"{NAME}.yaml")
+    assert finding.place.line == 1
+
+
+def test_the_recipe_is_a_recipe(project: Path) -> None:
+    (project / f"{NAME}.yaml").write_text("suite: x\n")
+    assert "this is no recipe of a dataset" in errors(project)[0]
+
+
+def test_files_of_the_recipe_exist(project: Path) -> None:
+    (project / "sources" / "storm1996_6h.nc").unlink()
+    (finding,) = [f for f in findings(project) if f.severity is Severity.ERROR]
+    assert finding.message == f"there is no file {project}/sources/storm1996_6h.nc"
+    assert finding.place is not None
+    assert "path: storm1996_6h.nc" in finding.place.text
+
+
+def test_patterns_of_the_recipe_are_checked_up_to_the_pattern(project: Path) -> None:
+    edit(project, ("storm1996_6h.nc ", "'{date:strftime(%Y)}/*.nc' "), file=f"{NAME}.yaml")
+    assert errors(project) == []
+    edit(project, ("'{date", "'years/{date"), file=f"{NAME}.yaml")
+    assert "there is no folder" in errors(project)[0]
+
+
+@pytest.mark.parametrize(
+    ("group_by", "parts", "fits"),
+    [("8", 8, True), ("10", 8, False), ("daily", 16, True), ("monthly", 2, False)],
+)
+def test_parts_and_groups(project: Path, group_by: str, parts: int, fits: bool) -> None:
+    edit(project, ("group_by: 8 ", f"group_by: {group_by} "), file=f"{NAME}.yaml")
+    edit(project, ("parts: 2", f"parts: {parts}"))
+    assert bool(errors(project)) is not fits
+
+
+def test_walltimes_and_gpus_fit_the_partitions_of_a_host(project: Path) -> None:
+    (project / "hosts").mkdir()
+    (project / "hosts" / "big.yaml").write_text(
+        "title: big\nauth: {kind: key}\ncallback: spool\nscheduler: slurm\ngpus_per_node: 4\n"
+        "partitions: {short: {max_walltime: 2h}, long: {max_walltime: 1d}}\n"
+        "paths: {work: '/w/{account}', environment: /e}\n"
+    )
+    edit(project, ("local: {limit: 2}", "big: {account: p}"), ("walltime: 10m", "walltime: 25h"))
+    (only,) = errors(project)
+    assert "big runs jobs of at most 1d, not 1d1h" in only
+    edit(project, ("walltime: 25h", "walltime: 1d, gpus: 16"))
+    assert errors(project) == []
+    assert any("files of the recipe are not checked" in f.message for f in findings(project))
+    edit(project, ("{account: p}", "{}"))
+    assert "needs an account" in errors(project)[0]
+
+
+def test_an_environment_without_anemoi_is_a_warning(project: Path, tmp_path: Path) -> None:
+    python = tmp_path / "cache" / "ml-suite" / "anemoi" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho broken >&2\nexit 3\n")
+    python.chmod(0o755)
+    (warning,) = findings(project)
+    assert warning.severity is Severity.WARNING
+    assert "broken" in warning.message
+
+
+def test_candidates_are_ends_and_a_point_between(project: Path) -> None:
+    deployment = parse(load(project / "deployment.yaml"))
+    tried = candidates(deployment)
+    assert [v for k, v in tried if k == "training.optimization.lr"] == pytest.approx([1e-3, 3e-2, 3e-5**0.5])
+    assert [v for k, v in tried if k == "model.num_channels"] == [8, 16, 32]
+    assert [v for k, v in tried if k == "model.processor.num_layers"] == [1, 3]
+
+
+@pytest.fixture
+def trained(project: Path, anemoi_python: Path) -> Path:
+    """Project with the real training environment."""
+    edit(project, ("config: training", f"environment: {anemoi_python.parents[1]}\n  config: training"))
+    return project
+
+
+@pytest.mark.anemoi
+class TestComposed:
+    """With the real anemoi-training."""
+
+    def test_the_demo_is_valid(self, trained: Path, tmp_path: Path) -> None:
+        assert findings(trained) == []
+        (kept,) = (tmp_path / "cache" / "ml-suite" / "composed").iterdir()
+        before = kept.stat().st_mtime_ns
+        assert findings(trained) == []
+        assert kept.stat().st_mtime_ns == before
+        edit(trained, ("num_channels: 16", "num_channels: 32"), file="training/storm.yaml")
+        assert findings(trained) == []
+        assert len(list(kept.parent.iterdir())) == 2
+
+    def test_facts(self, trained: Path, anemoi_python: Path) -> None:
+        deployment = parse(load(trained / "deployment.yaml"))
+        facts = composed.compose(trained / "training" / "storm.yaml", anemoi_python.parents[1], {}, [])
+        assert facts.version == "0.17.1"
+        assert facts.keys["training.optimization.lr"].type == "float"
+        assert facts.batch_size["training"] == facts.keys["dataloader.batch_size.training"].value
+        assert facts.unsettable == ()
+        assert training_dates(deployment, facts) == 48
+
+    def test_all_that_is_wrong_with_a_space_comes_at_once(self, trained: Path) -> None:
+        edit(
+            trained,
+            ("model.num_channels: ", "model.num_channel: "),
+            ("log: [1.0e-3", "log: [1.0e-300"),
+            (
+                "{int: [1, 3]}",
+                "{int: [-3, 3]}\n    model.processor: {int: [1, 2]}\n    training.max_epochs: {int: [1, 2]}\n"
+                "    dataloader.batch_size.training: {float: [1, 4]}\n    data.frequency: {choice: [6h, [1]]}",
+            ),
+            ("subset: 50%", "subset: 1%"),
+            ("epochs: 6", "epochs: 6\n  overrides: {training.precison: x}"),
+        )
+        told = "\n".join(errors(trained))
+        assert "model.num_channel is not a key of training/storm.yaml (anemoi-training 0.17.1)" in told
+        assert "did you mean 'model.num_channels'?" in told
+        assert "model.processor is a group of keys" in told
+        assert "ml-suite sets training.max_epochs for each training | write training.epochs" in told
+        assert "dataloader.batch_size.training cannot be 2.1457: write a whole number" in told
+        assert "data.frequency cannot be [1]" in told
+        assert "model.processor.num_layers cannot be -3: this must be at least 0" in told
+        assert "1% of 48 training dates are 0, a sample needs 3 | write at least 6.3%" in told
+        assert "training.precison is not a key" in told
+        assert len(errors(trained)) == 8
+
+    @pytest.mark.parametrize(
+        ("old", "new", "told"),
+        [
+            ("- model: gnn", "- model: none", "Could not find 'model/none'"),
+            ("num_channels: 16", "num_channels: -1", "does not fit the schema"),
+            ("num_channels: 16", "num_channels: ${nowhere}", "nowhere"),
+            ("config_validation: ", "config_validation: [", "anemoi-training 0.17.1: "),
+        ],
+    )
+    def test_a_configuration_that_is_wrong_itself(self, trained: Path, old: str, new: str, told: str) -> None:
+        edit(trained, (old, new), file="training/storm.yaml")
+        found = errors(trained)
+        assert told in found[0]
+        assert "Input should" not in "\n".join(found)
+
+    def test_step_2_keeps_the_batch_of_step_1(self, trained: Path) -> None:
+        # more GPUs than this machine has, so look only at what the layouts say
+        edit(trained, ("step2: {keep: 34%}", "step2: {keep: 34%, resources: {gpus: 3, walltime: 1h}}"))
+        told = "\n".join(errors(trained))
+        assert (
+            "step 1 searches a batch of 4 samples (4 on each of 1 replicas), which 3 replicas cannot share"
+            in told
+        )
+        edit(trained, ("gpus: 3", "gpus: 2"))
+        assert "cannot share" not in "\n".join(errors(trained))
+        assert any(
+            "divided by the ratio" in f.message for f in findings(trained) if f.severity is Severity.NOTE
+        )
