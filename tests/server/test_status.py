@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ml_suite.server.definition import Definition, parse
-from ml_suite.server.status import LimitRow, Meter, outcome, status
+from ml_suite.server.status import LimitRow, Meter, news, outcome, status
 
 SUITE = """suite demo # begun:1 state:aborted
   edit ECF_HOME '/home/jobs'
@@ -18,10 +18,10 @@ SUITE = """suite demo # begun:1 state:aborted
       family step1 # state:active
         task shard_0 # try:1 state:active
           label info "-"
-          label best "-" # "trial 3: 0.0213"
+          label best "-" # "0.0213 (trial 3), 4 of 6 done"
           meter trials 0 100 100 # 40
         task shard_1 # try:1 state:complete
-          label best "-" # "trial 7: 0.0301"
+          label best "-" # "0.0301 (trial 7), 6 of 6 done"
           meter trials 0 100 100 # 100
         task deliver # try:1 state:complete
           label delivered "-" # "12 parcels"
@@ -56,7 +56,7 @@ def test_tasks_that_need_a_look_say_what_they_do() -> None:
     rows = {row.path.rpartition("/")[2]: row for row in status(suite()).tasks}
     assert set(rows) == {"sweep", "shard_0", "candidate_1"}
     assert rows["shard_0"].meters == (Meter("trials", 40, 0, 100),)
-    assert rows["shard_0"].labels == {"best": "trial 3: 0.0213"}
+    assert rows["shard_0"].labels == {"best": "0.0213 (trial 3), 4 of 6 done"}
     failed = rows["candidate_1"]
     assert (failed.state, failed.tries, failed.reason) == ("aborted", 2, "walltime 2:00 reached")
     assert failed.output == "/home/jobs/demo/main/hpo/step2/candidate_1.2"
@@ -68,7 +68,10 @@ def test_limits_study_and_deliveries() -> None:
     assert seen.study is not None
     assert (seen.study.shards, seen.study.shards_complete, seen.study.percent) == (2, 1, 70)
     assert (seen.study.candidates, seen.study.candidates_complete) == (2, 0)
-    assert "trial 3: 0.0213" in seen.study.best
+    assert seen.study.best == "0.0213 (trial 3), 4 of 6 done"
+    greatest = status(suite(), maximize=True).study
+    assert greatest is not None
+    assert greatest.best.startswith("0.0301")
     assert seen.study.winner == ""
     assert seen.delivered == {"/demo/main/hpo/step1/deliver": "12 parcels"}
 
@@ -85,3 +88,22 @@ def test_a_suite_ends_when_nothing_runs_and_cron_tasks_do_not_count() -> None:
 
 def test_a_suite_without_a_search_has_no_study() -> None:
     assert status(suite("suite s # state:queued\n  task t # state:queued\nendsuite\n")).study is None
+
+
+def test_news_are_what_changed_since_the_last_look() -> None:
+    first = status(suite())
+    lines = news(None, first)
+    assert "active    /demo/main/hpo/step1/shard_0" in lines
+    assert "aborted   /demo/main/hpo/step2/candidate_1: walltime 2:00 reached" in lines
+    assert any("ecflow_client --file=/demo/main/hpo/step2/candidate_1 jobout" in line for line in lines)
+    assert not any("sweep" in line or "candidate_2" in line for line in lines)
+    assert news(first, first) == []
+    later = SUITE.replace("0.0213 (trial 3), 4", "0.0200 (trial 5), 5").replace(
+        "candidate_2 # state:queued", "candidate_2 # try:1 state:submitted"
+    )
+    assert news(first, status(suite(later))) == [
+        "          /demo/main/hpo/step1/shard_0 best: 0.0200 (trial 5), 5 of 6 done",
+        "submitted /demo/main/hpo/step2/candidate_2",
+    ]
+    done = SUITE.replace("shard_0 # try:1 state:active", "shard_0 # try:1 state:complete")
+    assert news(first, status(suite(done)))[-1] == "aborted   /demo"

@@ -13,6 +13,7 @@ from ml_suite.server.plan import Plan
 
 _WIDTH = 44
 _LONGEST = 100
+_MOST_FILES = 12
 
 
 class Line(NamedTuple):
@@ -34,7 +35,10 @@ def lines(plan: Plan, files: FileChanges) -> list[Line]:
     shown += [_line("=", n.path, n.message) for n in plan.notes]
     shown += [_line("!", r.path, r.message) for r in plan.refusals]
     for sign, names in (("+", files.added), ("~", files.changed), ("-", files.removed)):
-        shown += [_line(sign, name, "file") for name in names]
+        if len(names) > _MOST_FILES:
+            shown.append(_line(sign, f"{names[0]} ... {names[-1].rpartition('/')[2]}", f"{len(names)} files"))
+        else:
+            shown += [_line(sign, name, "file") for name in names]
     shown += [_line("=", name, "edited by hand since the last deploy; kept in git") for name in files.by_hand]
     return shown
 
@@ -79,7 +83,7 @@ def _folded(sign: str, changes: list[Change]) -> Iterator[Line]:
         same = list(group)
         if kind != "task":
             for c in same:
-                yield _line(sign, c.path, _contents(sign, c.path, changes))
+                yield _line(sign, c.path, _contents(c, changes))
         elif len(same) > 2:
             names = f"{parent}/{same[0].path.rpartition('/')[2]} ... {same[-1].path.rpartition('/')[2]}"
             yield _line(sign, names, f"{len(same)} tasks{_loss(cost)}")
@@ -88,9 +92,9 @@ def _folded(sign: str, changes: list[Change]) -> Iterator[Line]:
                 yield _line(sign, c.path, f"task{_loss(cost)}")
 
 
-def _contents(sign: str, path: str, changes: Iterable[Change]) -> str:
-    tasks = [c for c in changes if c.kind == "task" and c.path.startswith(f"{path}/")]
-    text = f"family, {len(tasks)} {'task' if len(tasks) == 1 else 'tasks'}"
+def _contents(top: Change, changes: Iterable[Change]) -> str:
+    tasks = [c for c in changes if c.kind == "task" and c.path.startswith(f"{top.path}/")]
+    text = f"{top.kind}, {len(tasks)} {'task' if len(tasks) == 1 else 'tasks'}"
     lost = Counter(c.cost.split(",")[0] for c in tasks if c.cost)
     return text + _loss(", ".join(f"{n} {state}" for state, n in lost.items()))
 

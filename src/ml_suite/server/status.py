@@ -10,6 +10,7 @@ from typing import Literal
 from ml_suite.server.definition import BUSY, Definition, Node, attributes
 
 Outcome = Literal["complete", "aborted"]
+_NUMBER = re.compile(r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
 STATES = ("complete", "active", "submitted", "aborted", "queued", "unknown")
 
 
@@ -68,7 +69,7 @@ class Study:
     percent: int
     """Trials of step 1 that are done."""
     best: str
-    """What the shards called their best value."""
+    """Best value that a shard has told, in its words."""
     candidates: int
     candidates_complete: int
     winner: str
@@ -88,11 +89,19 @@ class Status:
     limits: tuple[LimitRow, ...]
     study: Study | None
     delivered: dict[str, str]
-    """Last word of each task that delivers or registers, by path."""
+    """Last word of each task that delivers, by path."""
+    states: dict[str, str]
+    """State of every task that is not a cron task, by path."""
 
 
-def status(definition: Definition) -> Status:
-    """Summarise a suite."""
+def status(definition: Definition, maximize: bool = False) -> Status:
+    """Summarise a suite.
+
+    Parameters
+    ----------
+    maximize
+        The greatest value of the study is the best.
+    """
     suite = definition.suite
     tasks = [n for n in definition.nodes.values() if n.kind == "task"]
     shown = [n for n in tasks if n.state in ("active", "submitted", "aborted")]
@@ -104,8 +113,9 @@ def status(definition: Definition) -> Status:
         families=tuple(_families(definition)),
         tasks=tuple(_task(definition, n) for n in shown),
         limits=tuple(_limits(suite)),
-        study=_study(tasks),
+        study=_study(tasks, maximize),
         delivered={n.path: said for n in tasks if (said := _labels(n).get("delivered"))},
+        states={n.path: n.state for n in tasks if not is_cron(n)},
     )
 
 
@@ -184,7 +194,7 @@ def _output(definition: Definition, node: Node) -> str:
     return ""
 
 
-def _study(tasks: list[Node]) -> Study | None:
+def _study(tasks: list[Node], maximize: bool) -> Study | None:
     shards = [n for n in tasks if re.search(r"/hpo/step1/[^/]+$", n.path) and "meter trials" in n.structure]
     if not shards:
         return None
@@ -194,15 +204,46 @@ def _study(tasks: list[Node]) -> Study | None:
     done = [
         100 if n.state == "complete" else m.value for n in shards for m in _meters(n) if m.name == "trials"
     ]
-    # a label is text for people; the value leads it, so the least is only right for numbers that read alike
     bests = [label for n in shards if (label := _labels(n).get("best"))]
     winners = [label for n in tasks if (label := _labels(n).get("winner"))]
     return Study(
         shards=len(shards),
         shards_complete=sum(n.state == "complete" for n in shards),
         percent=sum(done) // len(done) if done else 0,
-        best="; ".join(bests),
+        best=_best(bests, maximize),
         candidates=len(candidates),
         candidates_complete=sum(n.state == "complete" for n in candidates),
         winner=winners[0] if winners else "",
     )
+
+
+def _best(labels: list[str], maximize: bool) -> str:
+    """Best of what the shards told; each begins with the value."""
+    values = [(float(m[1]), label) for label in labels if (m := _NUMBER.match(label))]
+    return (max(values) if maximize else min(values))[1] if values else ""
+
+
+def news(before: Status | None, now: Status) -> list[str]:
+    """What is new since the last look, one line each.
+
+    The first look tells what is not queued. Aborted tasks come with their reason and the command to see their output.
+    """
+    old = before.states if before else {}
+    rows = {row.path: row for row in now.tasks}
+    said = {row.path: row.labels for row in before.tasks} if before else {}
+    lines = []
+    for path, state in now.states.items():
+        row = rows.get(path)
+        if state != old.get(path, "queued") and state != "unknown":
+            reason = f": {row.reason or 'no reason given'}" if row and state == "aborted" else ""
+            lines.append(f"{state:<9} {path}{reason}")
+            if row and state == "aborted":
+                lines.append(f"          output: {row.output}    ecflow_client --file={path} jobout")
+        for name, value in (row.labels if row else {}).items():
+            if said.get(path, {}).get(name) != value:
+                lines.append(f"          {path} {name}: {value}")
+    if before is None or before.suspended != now.suspended:
+        lines += [f"suspended /{now.suite}    ecflow_client --resume=/{now.suite}"] if now.suspended else []
+    if now.outcome and (before is None or before.outcome != now.outcome):
+        lines.append(f"{now.outcome:<9} /{now.suite}")
+    return lines

@@ -1,0 +1,194 @@
+"""``ml-suite status``: how a suite is doing, once or until it ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ml_suite.cli.options import DEPLOYMENT, json_option, next_step, print_json
+from ml_suite.cli.plan import server_option
+
+if TYPE_CHECKING:
+    from ml_suite.config.deployment import Deployment
+    from ml_suite.server.client import Server
+    from ml_suite.server.status import Status
+
+_PATIENCE = 120.0
+"""Seconds that a server may be away while its suite is watched, as when it is started again."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ml-suite status demo
+  ml-suite status suites/demo/deployment.yaml --watch
+  ml-suite status demo --json
+\b
+Exit codes: 0 when the suite is complete or still runs, 1 when it has ended with aborted tasks."""
+)
+@click.argument("suite")
+@click.option("--watch", is_flag=True, help="Follow the suite until it is complete or aborted.")
+@click.option("--once", is_flag=True, help="Show it once; the default.")
+@click.option("--every", type=click.FloatRange(min=0.2), default=2.0, metavar="SECONDS", help="With --watch.")
+@json_option
+@server_option
+def command(suite: str, watch: bool, once: bool, every: float, as_json: bool, server: str | None) -> int:
+    """Show how SUITE is doing: the name of a suite, or its deployment file.
+
+    Aborted tasks are shown with their reason and the command that prints their output. With --watch and without a
+    terminal, only what changes is printed, one line each.
+    """
+    if watch and (once or as_json):
+        raise click.UsageError("--watch goes neither with --once nor with --json")
+    from ml_suite.cli.plan import server_of
+    from ml_suite.server.client import connect
+
+    deployment = _deployment(suite)
+    name = deployment.node if deployment else _node(suite)
+    reached = connect(server_of(deployment, server))
+    maximize = _maximize(deployment, suite)
+    seen = _watch(partial(read, reached, name, maximize), every) if watch else read(reached, name, maximize)
+    if as_json:
+        print_json(asdict(seen))
+    elif not watch:
+        _print(seen)
+    if not as_json:
+        _next(seen, deployment.suite if deployment else suite, watch)
+    return 1 if seen.outcome == "aborted" else 0
+
+
+def read(server: Server, suite: str, maximize: bool = False) -> Status:
+    """Status of a suite.
+
+    Parameters
+    ----------
+    maximize
+        The greatest value of the study is the best.
+
+    Raises
+    ------
+    MlSuiteError
+        If it is not on the server.
+    """
+    from ml_suite.errors import MlSuiteError
+    from ml_suite.server.status import status
+
+    found = server.fetch(suite)
+    if found is None:
+        known = ", ".join(server.suites()) or "none"
+        raise MlSuiteError(
+            f"suite {suite} is not on the server at {server.address}",
+            f"Deploy it: ml-suite deploy FILE    Suites there: {known}",
+        )
+    return status(found, maximize)
+
+
+def _deployment(text: str) -> Deployment | None:
+    """Deployment that TEXT is a file of; None when it is the name of a suite."""
+    from ml_suite.config.source import load, parse
+
+    path = Path(text).expanduser()
+    path = path / DEPLOYMENT if (path / DEPLOYMENT).is_file() else path
+    if path.is_file():
+        return parse(load(path))
+    if "/" in text or text.endswith((".yaml", ".yml")):
+        raise click.BadParameter(f"there is no file {text}", param_hint="'SUITE'")
+    return None
+
+
+def _maximize(deployment: Deployment | None, suite: str) -> bool:
+    """Whether the study looks for the greatest value; only the deployment knows, the one given or as deployed."""
+    from ml_suite.config.resolved import Resolved
+    from ml_suite.errors import ConfigError
+    from ml_suite.home import home
+
+    if deployment is None:
+        try:
+            deployment = Resolved.load(home() / "suites" / suite / "resolved.json").deployment
+        except ConfigError:
+            return False
+    return deployment.hpo is not None and deployment.hpo.direction == "maximize"
+
+
+def _node(suite: str) -> str:
+    from ml_suite.config.deployment import node_name
+
+    return node_name(suite)
+
+
+def _print(seen: Status) -> None:
+    from rich.console import Console
+
+    from ml_suite.cli.tables import status_table
+
+    Console(highlight=False).print(status_table(seen))
+
+
+def _next(seen: Status, suite: str, watched: bool) -> None:
+    if seen.outcome == "complete":
+        next_step("ml-suite report", suite, "--html report.html")
+    elif seen.outcome == "aborted":
+        next_step(f"ecflow_client --requeue=abort /{seen.suite}")
+    elif not watched:
+        next_step("ml-suite status", suite, "--watch")
+
+
+def _watch(read: Callable[[], Status], every: float) -> Status:
+    return _live(read, every) if sys.stdout.isatty() else _lines(read, every)
+
+
+def _live(read: Callable[[], Status], every: float) -> Status:
+    from rich.console import Console
+    from rich.live import Live
+
+    from ml_suite.cli.tables import status_table
+
+    last = first = read()
+    with Live(status_table(first), console=Console(highlight=False), auto_refresh=False) as live:
+        for seen in _follow(read, every, first):
+            live.update(status_table(seen), refresh=True)
+            last = seen
+    return last
+
+
+def _lines(read: Callable[[], Status], every: float) -> Status:
+    from ml_suite.server.status import news
+
+    before: Status | None = None
+    last = first = read()
+    for seen in _follow(read, every, first):
+        for line in news(before, seen):
+            click.echo(f"{time.strftime('%H:%M:%S')} {line}")
+        sys.stdout.flush()
+        before = last = seen
+    return last
+
+
+def _follow(read: Callable[[], Status], every: float, seen: Status) -> Iterator[Status]:
+    """Yield one status after the other until the suite has ended twice in a row.
+
+    Twice, because between two tasks that follow one another nothing runs for a moment.
+    """
+    from ml_suite.errors import ServerUnreachable
+
+    yield seen
+    over, away = seen.outcome == "complete", 0.0
+    while not over:
+        before = seen.outcome
+        time.sleep(every)
+        try:
+            seen, away = read(), 0.0
+        except ServerUnreachable:
+            away += every
+            if away > _PATIENCE:
+                raise
+            continue
+        yield seen
+        over = seen.outcome == "complete" or (seen.outcome == "aborted" and before == "aborted")
