@@ -3,46 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.datasets.workshop import ANYTHING, Workshop, differences, metadata
+
 pytestmark = pytest.mark.anemoi
 
-ARRAYS = """
-import sys, zarr, numpy as np
-a, b = (zarr.open_group(p, mode="r") for p in sys.argv[1:])
-assert sorted(a.array_keys()) == sorted(b.array_keys()), (sorted(a.array_keys()), sorted(b.array_keys()))
-for name in a.array_keys():
-    x, y = a[name][:], b[name][:]
-    floating = np.issubdtype(x.dtype, np.floating)
-    assert x.dtype == y.dtype and np.array_equal(x, y, equal_nan=floating), name
-gaps = np.isnan(a["data"][:]).any(axis=(1, 2, 3)).nonzero()[0]
-assert gaps.tolist() == [17, 36, 37], gaps
-assert a["data"].shape == (64, 13, 1, 964)
-differ = sorted(k for k in set(a.attrs) | set(b.attrs) if a.attrs.get(k) != b.attrs.get(k))
-print(" ".join(differ))
-"""
-ANYTHING = {"uuid", "latest_write_timestamp", "provenance_load", "total_size"}
-"""Attributes that say when and by what a dataset was built."""
 
-
-def differences(python: Path, a: Path, b: Path) -> set[str]:
-    """Compare all arrays bit by bit, prove the gaps, return the names of attributes that differ."""
-    done = subprocess.run([python, "-c", ARRAYS, a, b], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
-
-
-def metadata(store: Path) -> dict[str, Any]:
-    attributes: dict[str, Any] = json.loads((store / ".zattrs").read_text())
-    return attributes
-
-
-def test_two_parts_at_once(workshop: Any, finished: Any) -> None:
+def test_two_parts_at_once(workshop: Workshop, finished: Workshop) -> None:
     workshop.succeed("init")
     both = [workshop.start("load", "--part", f"{i}/2") for i in (1, 2)]
     for process in both:
@@ -53,7 +24,7 @@ def test_two_parts_at_once(workshop: Any, finished: Any) -> None:
     assert differences(workshop.python, workshop.store, finished.store) <= ANYTHING
 
 
-def test_a_finished_dataset_is_clean(finished: Any) -> None:
+def test_a_finished_dataset_is_clean(finished: Workshop) -> None:
     beside = sorted(p.name.removeprefix(finished.store.name) for p in finished.store.parent.iterdir())
     assert beside == ["", ".build.json", ".manifest.jsonl"]
     files = [p for p in finished.store.rglob("*") if p.is_file()]
@@ -70,7 +41,7 @@ def test_a_finished_dataset_is_clean(finished: Any) -> None:
     assert header["bytes"] == attributes["total_size"]
 
 
-def test_every_step_may_be_repeated(finished: Any, tmp_path: Path) -> None:
+def test_every_step_may_be_repeated(finished: Workshop, tmp_path: Path) -> None:
     shop = finished.copy(tmp_path)
     manifest = shop.manifest.read_bytes()
     for step in (("init",), ("load", "--part", "2/2"), ("check",), ("finalise",)):
@@ -79,14 +50,14 @@ def test_every_step_may_be_repeated(finished: Any, tmp_path: Path) -> None:
     assert shop.manifest.read_bytes() == manifest
 
 
-def test_a_missing_manifest_is_written_again(finished: Any, tmp_path: Path) -> None:
+def test_a_missing_manifest_is_written_again(finished: Workshop, tmp_path: Path) -> None:
     shop = finished.copy(tmp_path)
     shop.manifest.unlink()
     shop.succeed("finalise")
     assert shop.manifest.read_bytes() == finished.manifest.read_bytes()
 
 
-def test_finalise_refuses_a_missing_part(laid_out: Any, finished: Any, tmp_path: Path) -> None:
+def test_finalise_refuses_a_missing_part(laid_out: Workshop, finished: Workshop, tmp_path: Path) -> None:
     shop = laid_out.copy(tmp_path)
     shop.succeed("load", "--part", "1/2")
     for step in ("check", "finalise"):
@@ -98,7 +69,7 @@ def test_finalise_refuses_a_missing_part(laid_out: Any, finished: Any, tmp_path:
     assert differences(shop.python, shop.store, finished.store) <= ANYTHING
 
 
-def test_a_flag_without_data_is_no_proof(loaded: Any, finished: Any, tmp_path: Path) -> None:
+def test_a_flag_without_data_is_no_proof(loaded: Workshop, finished: Workshop, tmp_path: Path) -> None:
     shop = loaded.copy(tmp_path)
     (shop.store / "data" / "20.0.0.0").unlink()
     assert "groups not loaded: 2 (of 8)" in shop.fail("finalise")
@@ -107,21 +78,21 @@ def test_a_flag_without_data_is_no_proof(loaded: Any, finished: Any, tmp_path: P
     assert differences(shop.python, shop.store, finished.store) <= ANYTHING
 
 
-def test_more_parts_than_groups(workshop: Any, recipe: str) -> None:
+def test_more_parts_than_groups(workshop: Workshop, recipe: str) -> None:
     workshop.deploy(recipe, parts=9)
     workshop.succeed("init")
     output = workshop.succeed("load", "--part", "1/9")
     assert "error" not in output.lower()
 
 
-def test_a_bad_name_is_refused(new_workshop: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_bad_name_is_refused(new_workshop: Callable[..., Workshop], tmp_path: Path) -> None:
     shop = new_workshop(tmp_path, name="Storm_1996")
     assert "does not follow the convention" in shop.fail("init")
     assert not shop.store.exists()
 
 
 def test_a_name_that_disagrees_with_the_data(
-    loaded: Any, new_workshop: Callable[..., Any], tmp_path: Path
+    loaded: Workshop, new_workshop: Callable[..., Workshop], tmp_path: Path
 ) -> None:
     shop = new_workshop(tmp_path, name="demo-na-an-storm-ncl-1p25-1996-1997-12h-v1")
     shop.succeed("init")
@@ -130,7 +101,7 @@ def test_a_name_that_disagrees_with_the_data(
     assert "12h" in reason
 
 
-def test_another_recipe_under_the_same_name(laid_out: Any, recipe: str, tmp_path: Path) -> None:
+def test_another_recipe_under_the_same_name(laid_out: Workshop, recipe: str, tmp_path: Path) -> None:
     shop = laid_out.copy(tmp_path)
     shop.deploy(recipe.replace("t, u, v, u500", "t, u, u500"))
     for step in (("init",), ("load", "--part", "1/2"), ("check",), ("finalise",)):
@@ -140,7 +111,9 @@ def test_another_recipe_under_the_same_name(laid_out: Any, recipe: str, tmp_path
         assert "-v2" in output
 
 
-def test_a_new_comment_in_the_recipe_is_no_other_recipe(laid_out: Any, recipe: str, tmp_path: Path) -> None:
+def test_a_new_comment_in_the_recipe_is_no_other_recipe(
+    laid_out: Workshop, recipe: str, tmp_path: Path
+) -> None:
     shop = laid_out.copy(tmp_path)
     before = shop.store.with_name(f"{shop.store.name}.build.json").read_text()
     shop.deploy("# explained better\n" + recipe)
@@ -148,7 +121,7 @@ def test_a_new_comment_in_the_recipe_is_no_other_recipe(laid_out: Any, recipe: s
     assert shop.store.with_name(f"{shop.store.name}.build.json").read_text() == before
 
 
-def test_a_recipe_changed_by_hand(laid_out: Any, tmp_path: Path) -> None:
+def test_a_recipe_changed_by_hand(laid_out: Workshop, tmp_path: Path) -> None:
     shop = laid_out.copy(tmp_path)
     with (shop.root / "suite" / "recipe" / f"{shop.name}.yaml").open("a") as f:
         f.write("\n# oops\n")
@@ -156,7 +129,7 @@ def test_a_recipe_changed_by_hand(laid_out: Any, tmp_path: Path) -> None:
 
 
 def test_parts_that_would_overwrite_each_other(
-    new_workshop: Callable[..., Any], recipe: str, tmp_path: Path
+    new_workshop: Callable[..., Workshop], recipe: str, tmp_path: Path
 ) -> None:
     shop = new_workshop(tmp_path, text=recipe.replace("{dates: 1,", "{dates: 5,"))
     reason = shop.fail("init")
@@ -164,18 +137,18 @@ def test_parts_that_would_overwrite_each_other(
     assert not shop.store.exists()
 
 
-def test_a_missing_source(workshop: Any) -> None:
+def test_a_missing_source(workshop: Workshop) -> None:
     (workshop.work / "sources" / "storm1996_6h.nc").unlink()
     assert "storm1996_6h.nc" in workshop.fail("init")
     assert not workshop.store.exists()
 
 
-def test_a_missing_folder_of_sources(workshop: Any) -> None:
+def test_a_missing_folder_of_sources(workshop: Workshop) -> None:
     (workshop.work / "sources" / "storm1996_6h.nc").unlink()
     (workshop.work / "sources").rmdir()
     assert "folder of sources" in workshop.fail("init")
 
 
-def test_nothing_to_load(workshop: Any) -> None:
+def test_nothing_to_load(workshop: Workshop) -> None:
     assert "does not exist" in workshop.fail("load", "--part", "1/2")
     assert "is not a part" in workshop.fail("load", "--part", "3/2")

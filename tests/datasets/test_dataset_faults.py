@@ -11,10 +11,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from test_dataset_build import ANYTHING, differences, metadata
+
+from tests.datasets.workshop import ANYTHING, Workshop, differences, metadata
 
 pytestmark = pytest.mark.anemoi
 
@@ -47,12 +47,12 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def groups_loaded(shop: Any) -> int:
+def groups_loaded(shop: Workshop) -> int:
     done = subprocess.run([shop.python, "-c", FLAGS, shop.store], capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
-def finish(shop: Any, finished: Any) -> None:
+def finish(shop: Workshop, finished: Workshop) -> None:
     """Run what is left and compare with the uninterrupted build."""
     shop.succeed("check")
     shop.succeed("finalise")
@@ -62,7 +62,7 @@ def finish(shop: Any, finished: Any) -> None:
     assert header["objects"] == metadata(shop.store)["total_number_of_files"]
 
 
-def test_kill_in_init(workshop: Any, laid_out: Any, finished: Any) -> None:
+def test_kill_in_init(workshop: Workshop, laid_out: Workshop, finished: Workshop) -> None:
     draft = workshop.store.with_name(f"{workshop.store.name}.init") / workshop.store.name
     kill_when(workshop.start("init"), (draft / "data" / ".zarray").exists)
     assert draft.exists()
@@ -74,7 +74,7 @@ def test_kill_in_init(workshop: Any, laid_out: Any, finished: Any) -> None:
     finish(workshop, finished)
 
 
-def test_kill_in_load(laid_out: Any, finished: Any, tmp_path: Path) -> None:
+def test_kill_in_load(laid_out: Workshop, finished: Workshop, tmp_path: Path) -> None:
     shop = laid_out.copy(tmp_path)
     kill_when(shop.start("load", "--part", "1/1"), (shop.store / "data" / "33.0.0.0").exists)
     done = groups_loaded(shop)
@@ -87,7 +87,7 @@ def test_kill_in_load(laid_out: Any, finished: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seen", ["mean", "stdev/.zarray"])
-def test_kill_in_finalise(loaded: Any, finished: Any, tmp_path: Path, seen: str) -> None:
+def test_kill_in_finalise(loaded: Workshop, finished: Workshop, tmp_path: Path, seen: str) -> None:
     shop = loaded.copy(tmp_path)
     kill_when(shop.start("finalise"), (shop.store / seen).exists)
     assert not shop.manifest.exists()
@@ -95,33 +95,35 @@ def test_kill_in_finalise(loaded: Any, finished: Any, tmp_path: Path, seen: str)
     finish(shop, finished)
 
 
-def statistics_without_values(shop: Any, finished: Any) -> None:
+def statistics_without_values(shop: Workshop, finished: Workshop) -> None:
     for name in ("mean", "minimum", "maximum", "stdev"):
         shutil.copytree(finished.store / name, shop.store / name)
     (shop.store / "stdev" / "0").unlink()
 
 
-def clean_up_begun(shop: Any, finished: Any) -> None:
+def clean_up_begun(shop: Workshop, finished: Workshop) -> None:
     for name in ("mean", "minimum", "maximum", "stdev"):
         shutil.copytree(finished.store / name, shop.store / name)
+    attributes = {**metadata(shop.store), **metadata(finished.store)}
+    (shop.store / ".zattrs").write_text(json.dumps(attributes))
     shutil.rmtree(shop.store / "_build" / "flags")
 
 
-def clean_up_torn(shop: Any, finished: Any) -> None:
+def clean_up_torn(shop: Workshop, finished: Workshop) -> None:
     clean_up_begun(shop, finished)
     (shop.store / "_build" / ".zgroup").unlink()
 
 
-def statistics_removed_again(shop: Any, finished: Any) -> None:
+def statistics_removed_again(shop: Workshop, finished: Workshop) -> None:
     shutil.rmtree(shop.store / "_build" / "flags")
 
 
-def build_gone(shop: Any, finished: Any) -> None:
+def build_gone(shop: Workshop, finished: Workshop) -> None:
     clean_up_begun(shop, finished)
     shutil.rmtree(shop.store / "_build")
 
 
-def recipe_gone(shop: Any, finished: Any) -> None:
+def recipe_gone(shop: Workshop, finished: Workshop) -> None:
     build_gone(shop, finished)
     attributes = metadata(shop.store)
     del attributes["_recipe"]
@@ -140,7 +142,7 @@ def recipe_gone(shop: Any, finished: Any) -> None:
     ],
 )
 def test_every_state_that_a_killed_finalise_leaves(
-    loaded: Any, finished: Any, tmp_path: Path, state: Callable[[Any, Any], None]
+    loaded: Workshop, finished: Workshop, tmp_path: Path, state: Callable[[Workshop, Workshop], None]
 ) -> None:
     shop = loaded.copy(tmp_path)
     record = shop.store.with_name(f"{shop.store.name}.build.json")
@@ -149,7 +151,7 @@ def test_every_state_that_a_killed_finalise_leaves(
     finish(shop, finished)
 
 
-def test_flags_gone_without_a_record_is_not_finalised(laid_out: Any, tmp_path: Path) -> None:
+def test_flags_gone_without_a_record_is_not_finalised(laid_out: Workshop, tmp_path: Path) -> None:
     shop = laid_out.copy(tmp_path)
     shutil.rmtree(shop.store / "_build")
     assert "no record of what is loaded" in shop.fail("finalise")
@@ -160,7 +162,7 @@ def small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 
 
-def test_a_write_that_is_refused_in_load(laid_out: Any, finished: Any, tmp_path: Path) -> None:
+def test_a_write_that_is_refused_in_load(laid_out: Workshop, finished: Workshop, tmp_path: Path) -> None:
     shop = laid_out.copy(tmp_path)
     code, output = shop.run("load", "--part", "1/1", preexec_fn=small_files)
     assert code == 1
@@ -187,7 +189,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_in_load(laid_out: Any, finished: Any, small_disk: Path) -> None:
+def test_a_full_disk_in_load(laid_out: Workshop, finished: Workshop, small_disk: Path) -> None:
     shop = laid_out.copy(small_disk)
     reason = shop.fail("load", "--part", "1/1")
     assert "the disk is full" in reason

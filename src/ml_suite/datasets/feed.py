@@ -88,9 +88,12 @@ def _windows(path: Path, order: list[int], window: int, once: bool) -> Any:
     from anemoi.datasets import open_dataset
     from torch.utils.data import IterableDataset, get_worker_info
 
+    # opened before the workers are forked, as anemoi-training does; a loader process may not start the process that
+    # open_dataset starts
+    data = open_dataset(str(path))
+
     class Windows(IterableDataset):  # type: ignore[misc]
         def __iter__(self) -> Iterator[Any]:
-            data = open_dataset(str(path))
             info = get_worker_info()
             mine = order[info.id :: info.num_workers] if info else order
             for start in mine if once else cycle(mine or order):

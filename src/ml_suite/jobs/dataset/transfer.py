@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ml_suite.datasets.entry import registered_provenance
 from ml_suite.datasets.store import require_finished
-from ml_suite.errors import DatasetError
 from ml_suite.jobs.context import Job
 from ml_suite.jobs.dataset.moving import Moving
 from ml_suite.jobs.dataset.upload import address
 from ml_suite.stores import manifest
 from ml_suite.stores.catalogue import connect
+from ml_suite.stores.connections import S3
+from ml_suite.stores.s3 import get_file
 from ml_suite.stores.transfer import download_store
 
 
@@ -19,22 +22,34 @@ def run(job: Job) -> None:
     Raises
     ------
     DatasetError
-        If the object store holds another content than the one that is registered.
+        If the dataset is not registered.
     DeliveryError
-        If an object is missing or damaged, the disk is full, or a service fails.
+        If the object store holds another content than the one that is registered, an object is missing or damaged,
+        the disk is full, or a service fails.
     """
     name, folder = job.deployment.dataset_name, job.tree.dataset(job.deployment.dataset_name)
     connections = job.connections()
     catalogue = connect(connections)
     wanted = registered_provenance(catalogue, name)
     moving = Moving()
-    done = download_store(address(job), folder, None, connections.s3, moving)
-    found = manifest.load(manifest.path_for(folder)).content_id
-    if found != wanted.manifest:
-        raise DatasetError(
-            f"{address(job)} has the manifest {found[:12]}, registered is {wanted.manifest[:12]}",
-            "Run the dataset's tasks register and upload again.",
-        )
+    listed = fetch_manifest(address(job), folder, wanted.manifest, connections.s3)
+    done = download_store(address(job), folder, listed, connections.s3, moving)
     require_finished(folder)
     catalogue.add_location(name, job.host, str(folder))
     moving.finish(str(done))
+
+
+def fetch_manifest(url: str, folder: Path, content: str, s3: S3) -> manifest.Manifest:
+    """Fetch the manifest of the store at URL, which must be the one with this checksum.
+
+    Raises
+    ------
+    DeliveryError
+        If it is not there, or another one.
+    """
+    temporary = folder.with_name(f".{folder.name}.wanted")
+    try:
+        get_file(url + manifest.SUFFIX, temporary, s3, sha256=content)
+        return manifest.load(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
