@@ -30,6 +30,9 @@ KINDS: dict[str, Kind] = {
 }
 
 
+_STRENGTH = ("uuid", "run", "part", "name")
+
+
 class Part(BaseModel):
     """Something that does not change."""
 
@@ -100,7 +103,7 @@ def assemble(found: Neighbourhood) -> Graph:
             nodes.setdefault(node.id, node)
         for edge in [*_own_edges(known), *_links(known, owners, found)]:
             old = edges.get((edge.source, edge.target))
-            if old is None or (old.by == "name" and edge.by != "name"):
+            if old is None or _STRENGTH.index(edge.by) < _STRENGTH.index(old.by):
                 edges[edge.source, edge.target] = edge
         for node in _absent(known, found):
             nodes.setdefault(node.id, node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -91,7 +92,7 @@ def _get(address: str, token: str | None, seconds: float, absent: bool = False) 
         if error.code == 404 and absent:
             return None
         raise DeliveryError(f"the catalogue answered {error.code} to {address}: {_reason(error)}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise DeliveryError(
             f"the catalogue does not answer at {address}: {reason}",
