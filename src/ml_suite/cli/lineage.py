@@ -78,7 +78,7 @@ def _show(graph: Graph, checks: list[Check], console: Console) -> None:
     from ml_suite.lineage.tree import draw
 
     for tree in draw(graph):
-        console.print(tree, soft_wrap=True)
+        console.print(tree)
     for edge in graph.broken:
         console.print(
             Text(f"broken: {edge.source} -> {edge.target} by {edge.by}: {edge.broken}", style="red")

@@ -58,7 +58,7 @@ def _grow(graph: Graph, above: dict[str, Edge | None], node: Node, tree: Tree) -
 def _text(graph: Graph, node: Node, edge: Edge | None) -> Text:
     from rich.text import Text
 
-    text = Text()
+    text = Text(overflow="fold")
     text.append(f"{node.kind.value} ", style="cyan")
     text.append(node.label, style="bold" if node.present else "bold red")
     if not node.present:

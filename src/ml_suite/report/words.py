@@ -22,6 +22,8 @@ def duration(seconds: float | None) -> str:
 
     >>> duration(5025)
     '1 h 24 min'
+    >>> duration(267)
+    '4 min 27 s'
     >>> duration(42.31)
     '42 s'
     """
@@ -31,6 +33,8 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
+    if seconds < 600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     minutes = round(seconds / 60)
     if minutes < 60:
         return f"{minutes} min"
