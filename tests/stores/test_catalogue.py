@@ -178,10 +178,14 @@ def test_tasks_are_queued_once(job: Job, catalogue: Server) -> None:
 def test_refusals_are_delivery_errors_with_the_servers_reason(
     job: Job, anemoi_python: Path, catalogue: Server, tmp_path: Path, made: Made
 ) -> None:
-    answer = job.answer("catalogue.set_status('absent', 'x')")
-    assert "absent" in answer["error"]
-    answer = job.answer("catalogue.add_location('absent', 'ewc', 's3://x')")
-    assert "(404): there is no datasets/absent" in answer["error"]
+    for call, reason in (
+        ("set_status('absent', 'x')", "(404): there is no datasets/absent"),
+        ("add_location('absent', 'ewc', 's3://x')", "(404): there is no datasets/absent"),
+        ("set_metadata('absent', 'a', 1)", "has no datasets/absent"),
+        ("register_dataset(Path('/absent.zarr'))", "no such folder"),
+        (f"register_weights(Path({str(made.recipe)!r}))", "no zip archive"),
+    ):
+        assert reason in job.answer(f"catalogue.{call}")["error"]
     bad = tmp_path / "Bad_Name.zarr"
     bad.symlink_to(made.store)
     answer = job.answer(f"catalogue.register_dataset(Path({str(bad)!r}))")

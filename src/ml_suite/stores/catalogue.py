@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import is_zipfile
 
 from ml_suite.errors import DeliveryError
 from ml_suite.stores.catalogue_client import Client, configure
@@ -116,6 +117,8 @@ class Catalogue:
         platform
             Name of the place where PATH lies, to add it as a location.
         """
+        if not path.is_dir():
+            raise DeliveryError(f"{path} is no dataset: there is no such folder")
 
         def work() -> Record:
             from anemoi.registry import Dataset
@@ -142,28 +145,17 @@ class Catalogue:
 
     def set_status(self, dataset: str, status: str) -> None:
         """Set the status of a dataset, for example ``experimental``."""
-
-        def work() -> None:
-            from anemoi.registry import Dataset
-
-            Dataset(key=dataset).set_status(status)
-
-        self.client.call(f"set the status of {dataset}", work)
+        operation = {"op": "add", "path": "/status", "value": status}
+        self._patch(f"set the status of {dataset}", "datasets", dataset, operation)
         self._check(
             self._kept("datasets", dataset).get("status") == status, f"datasets/{dataset} has another status"
         )
 
     def add_location(self, key: str, platform: str, path: str, collection: Located = "datasets") -> None:
         """Say where a copy of a dataset or of weights lies: an s3:// address or an absolute path."""
-
-        def work() -> None:
-            from anemoi.registry.rest import RestItem
-
-            operation = {"op": "add", "path": f"/locations/{platform}", "value": {"path": path}}
-            # not the entry's own method: it makes ssh:// and host:/ paths relative to this machine's folder
-            RestItem(collection, key).patch([operation], robust=True)
-
-        self.client.call(f"add the location {platform} to {key}", work)
+        # not the entry's own method: it makes ssh:// and host:/ paths relative to this machine's folder
+        operation = {"op": "add", "path": f"/locations/{platform}", "value": {"path": path}}
+        self._patch(f"add the location {platform} to {key}", collection, key, operation)
         kept = self._kept(collection, key).get("locations", {}).get(platform, {}).get("path")
         self._check(kept == path, f"{collection}/{key} is at {kept} on {platform}, not at {path}")
 
@@ -171,13 +163,8 @@ class Catalogue:
         """Forget a copy; it is not deleted. A location that is not there is fine."""
         if platform not in self._kept(collection, key).get("locations", {}):
             return
-
-        def work() -> None:
-            from anemoi.registry.rest import RestItem
-
-            RestItem(collection, key).patch([{"op": "remove", "path": f"/locations/{platform}"}], robust=True)
-
-        self.client.call(f"remove the location {platform} of {key}", work)
+        operation = {"op": "remove", "path": f"/locations/{platform}"}
+        self._patch(f"remove the location {platform} of {key}", collection, key, operation)
         kept = self._kept(collection, key).get("locations", {})
         self._check(platform not in kept, f"{collection}/{key} still has the location {platform}")
 
@@ -217,6 +204,10 @@ class Catalogue:
         platform
             Name of the place of the copy; the client downloads only from ``ewc``.
         """
+        if not is_zipfile(checkpoint):
+            raise DeliveryError(
+                f"{checkpoint} is no checkpoint: there is no such file, or it is no zip archive"
+            )
 
         def work() -> Record:
             from anemoi.registry import Weights
@@ -279,6 +270,14 @@ class Catalogue:
         same = all(kept.get(name) == value for name, value in fields.items())
         self._check(same, f"tasks/{identity} does not hold what was sent")
         return identity
+
+    def _patch(self, what: str, collection: str, key: str, operation: Record) -> None:
+        def work() -> None:
+            from anemoi.registry.rest import RestItem
+
+            RestItem(collection, key).patch([operation], robust=True)
+
+        self.client.call(what, work)
 
     def _kept(self, collection: str, key: str) -> Record:
         record = self.get(collection, key)

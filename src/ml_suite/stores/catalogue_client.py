@@ -105,15 +105,19 @@ class Client:
 
 def _translated(url: str, what: str, error: BaseException) -> BaseException:
     """The server's own reason instead of a traceback; a bug stays what it is."""
-    response = getattr(error, "response", None)
-    if response is None or not hasattr(response, "status_code"):
+    from requests import RequestException
+
+    if not isinstance(error, RequestException):
         return error
+    if error.response is None:
+        return DeliveryError(f"the catalogue {url} did not {what}: {error}")
     try:
-        reason = response.json()["error"]
+        reason = error.response.json()["error"]
     except (ValueError, KeyError, TypeError):
-        reason = response.text[:300]
-    hint = "Renew the token in connections.json." if response.status_code in (401, 403) else None
-    return DeliveryError(f"the catalogue {url} did not {what} ({response.status_code}): {reason}", hint)
+        reason = error.response.text[:300]
+    code = error.response.status_code
+    hint = "Renew the token in connections.json." if code in (401, 403) else None
+    return DeliveryError(f"the catalogue {url} did not {what} ({code}): {reason}", hint)
 
 
 @contextmanager
