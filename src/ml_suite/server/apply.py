@@ -102,10 +102,9 @@ def apply(
         _begin(server, wanted, suspended)
         return Applied(shown)
     suite = shown.suite
-    before = _running(server, suite)
-    ours = keep.mark.exists()
-    stay = suspended or (before.suite.suspended and not ours)
-    if not before.suite.suspended:
+    already = server.suspended(suite)
+    stay = suspended or (already and not keep.mark.exists())
+    if not already:
         atomic.write(keep.mark, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {os.getpid()}\n")
         server.suspend(f"/{suite}")
     try:

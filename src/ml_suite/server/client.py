@@ -88,6 +88,13 @@ class Server:
             return None
         return definition(defs, suite)
 
+    def suspended(self, suite: str) -> bool:
+        """Whether a suite is suspended; False when there is none of that name."""
+        self._ask(lambda: self._client.sync_local())
+        defs = self._client.get_defs()
+        found = defs.find_suite(suite) if defs is not None else None
+        return found is not None and bool(found.is_suspended())
+
     def suites(self) -> list[str]:
         """Names of all suites on the server."""
         self._ask(lambda: self._client.sync_local())
