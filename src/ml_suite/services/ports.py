@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 # below the range of Linux' outgoing connections, so that a port stays free while its server is down
 _RANGE = range(20000, 32000)
-_TRIES = 500
+_TRIES = 2000
 
 
 def is_free(port: int) -> bool:
@@ -34,6 +34,8 @@ def choose(names: tuple[str, ...], remembered: Mapping[str, int], taken: set[int
 
     Parameters
     ----------
+    names
+        ``other+10000`` is the port 10000 above that of ``other``.
     taken
         Ports that others will listen at soon; the chosen ones are added.
 
@@ -42,18 +44,24 @@ def choose(names: tuple[str, ...], remembered: Mapping[str, int], taken: set[int
     OSError
         If no port can be found.
     """
-    chosen = {}
-    for name in names:
+    chosen: dict[str, int] = {}
+    for name in (name for name in names if "+" not in name):
+        above = {other: int(other.partition("+")[2]) for other in names if other.startswith(f"{name}+")}
+        steps = (0, *above.values())
         port = remembered.get(name, 0)
-        if not port or port in taken or not is_free(port):
-            port = _new(taken)
-        taken.add(port)
-        chosen[name] = port
+        if not port or not _usable(port, steps, taken):
+            port = _new(steps, taken)
+        taken.update(port + step for step in steps)
+        chosen |= {name: port} | {other: port + step for other, step in above.items()}
     return chosen
 
 
-def _new(taken: set[int]) -> int:
+def _usable(port: int, steps: tuple[int, ...], taken: set[int]) -> bool:
+    return all(port + step not in taken and is_free(port + step) for step in steps)
+
+
+def _new(steps: tuple[int, ...], taken: set[int]) -> int:
     for port in random.sample(_RANGE, _TRIES):
-        if port not in taken and is_free(port):
+        if _usable(port, steps, taken):
             return port
     raise OSError(f"no free port between {_RANGE.start} and {_RANGE.stop}")

