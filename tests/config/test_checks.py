@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from ml_suite.config import composed
 from ml_suite.config.checks import check
 from ml_suite.config.findings import Finding, Severity
-from ml_suite.config.hyperparameters import candidates, training_dates
+from ml_suite.config.hyperparameters import candidates
+from ml_suite.config.periods import Span, periods
 from ml_suite.config.source import load, parse
 
 NAME = "demo-na-an-storm-ncl-1p25-1996-1996-6h-v1"
@@ -201,7 +203,7 @@ class TestComposed:
         assert facts.keys["training.optimization.lr"].type == "float"
         assert facts.batch_size["training"] == facts.keys["dataloader.batch_size.training"].value
         assert facts.unsettable == ()
-        assert training_dates(deployment, facts) == 48
+        assert periods(deployment, facts)["training"] == Span(datetime(1996, 1, 5), datetime(1996, 1, 16, 18))
 
     def test_all_that_is_wrong_with_a_space_comes_at_once(self, trained: Path) -> None:
         edit(
@@ -224,7 +226,7 @@ class TestComposed:
         assert "dataloader.batch_size.training cannot be 2.1457: write a whole number" in told
         assert "data.frequency cannot be [1]" in told
         assert "model.processor.num_layers cannot be -3: this must be at least 0" in told
-        assert "1% of 48 training dates are 0, a sample needs 3 | write at least 6.3%" in told
+        assert "1% of 48 training dates are 0, and one sample needs 3 | write at least 6.3%" in told
         assert "training.precison is not a key" in told
         assert len(errors(trained)) == 8
 
@@ -256,3 +258,56 @@ class TestComposed:
         assert any(
             "divided by the ratio" in f.message for f in findings(trained) if f.severity is Severity.NOTE
         )
+
+    def test_periods_lie_in_the_dataset_and_apart(self, trained: Path) -> None:
+        edit(
+            trained,
+            ("1996-01-05 00:00:00", "1995-12-05 00:00:00"),
+            ("1996-01-17 00:00:00", "1996-01-16 18:00:00"),
+            file="training/storm.yaml",
+        )
+        told = "\n".join(errors(trained))
+        assert "the training period 1995-12-05T00:00 to 1996-01-16T18:00 is not within the dataset" in told
+        assert (
+            "its training period 1995-12-05T00:00 to 1996-01-16T18:00 shares dates with its validation"
+            in told
+        )
+        assert len(errors(trained)) == 2
+        edit(
+            trained,
+            (
+                "  config:",
+                "  periods:\n    training: {start: 1996-01-05T00:00, end: 1996-01-06T18:00}\n"
+                "    validation: {start: 1996-01-07T00:00, end: 1996-01-08T18:00}\n"
+                "    test: {start: 1996-01-09T00:00, end: 1996-02-10T18:00}\n  config:",
+            ),
+        )
+        (only,) = errors(trained)
+        assert "the test period 1996-01-09T00:00 to 1996-02-10T18:00 is not within" in only
+
+    def test_epochs_and_frequency(self, trained: Path) -> None:
+        edit(trained, ("  epochs: 6\n", ""))
+        edit(trained, ("frequency: 6h", "frequency: 9h"), file="training/storm.yaml")
+        text = (trained / "training" / "storm.yaml").read_text()
+        told = "\n".join(errors(trained))
+        assert "data.frequency is 9h, which is no multiple of the recipe's 6h" in told
+        assert "does not say how many epochs" not in told
+        assert "max_epochs" in text
+
+
+def test_the_program_of_trainer_command(project: Path) -> None:
+    periods_ = (
+        "  periods:\n    training: {start: 1996-01-05T00:00, end: 1996-01-06T18:00}\n"
+        "    validation: {start: 1996-01-07T00:00, end: 1996-01-08T18:00}\n"
+        "    test: {start: 1996-01-09T00:00, end: 1996-01-10T18:00}\n"
+    )
+    text = (project / "deployment.yaml").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("  config:"))
+    edit(project, (f"{line}\n", f"  trainer: command\n  command: [./train.py]\n{periods_}"))
+    assert (
+        "./train.py is looked for in the folder of each trial | write its absolute path" in errors(project)[0]
+    )
+    edit(project, ("./train.py", "no-such-program"))
+    assert "there is no program no-such-program" in errors(project)[0]
+    edit(project, ("no-such-program", "/bin/true"))
+    assert errors(project) == []

@@ -77,16 +77,7 @@ def test_the_form_of_a_message(valid: str) -> None:
         ("resources: {gpus: 4, walltime: 12h}", "resources: 4", "5:14", "write keys and values", None),
         ("  config:", "  trainer: keras\n  config:", "4:12", "write one of: anemoi, command", None),
         ("  config:", "  command: [x]\n  config:", "4:3", "does not use 'command'", "trainer: command"),
-        (
-            "config: training/t.yaml",
-            "trainer: command",
-            "3:1",
-            "trainer command needs 'command'",
-            "as a list",
-        ),
         ("  config: training/t.yaml\n", "", "3:1", "trainer anemoi needs 'config'", "Hydra YAML"),
-        ("config: training/t.yaml", "trainer: command\n  command: []", "5:12", "nothing is listed", None),
-        ("config: training/t.yaml", "trainer: command\n  command: x.sh", "5:12", "write a list", None),
         (
             "  metric: val",
             "  metric: val\n  direction: min",
@@ -164,6 +155,34 @@ def test_periods() -> None:
     text = report(VALID.replace("hpo:\n", overlapping + "hpo:\n", 1))
     assert "the validation period shares dates with the training period" in text
     assert "1 error" in text
+
+
+PERIODS = """  periods:
+    training: {start: 2000-01-01T00:00, end: 2000-12-31T18:00}
+    validation: {start: 2001-01-01T00:00, end: 2001-12-31T18:00}
+    test: {start: 2002-01-01T00:00, end: 2002-12-31T18:00}
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (PERIODS, "trainer command needs 'command'"),
+        ("  command: [train]\n", "trainer command needs 'periods'"),
+        (f"  command: []\n{PERIODS}", "nothing is listed here"),
+        (f"  command: train\n{PERIODS}", "write a list"),
+    ],
+)
+def test_trainer_command(lines: str, told: str) -> None:
+    text = VALID.replace("  config: training/t.yaml\n", f"  trainer: command\n{lines}")
+    assert told in (shown := report(text))
+    assert "1 error in" in shown
+
+
+def test_trainer_command_with_all_it_needs() -> None:
+    lines = f"  trainer: command\n  command: [train, --fast]\n{PERIODS}"
+    deployment = parse(loads(VALID.replace("  config: training/t.yaml\n", lines)))
+    assert deployment.training.command == ["train", "--fast"]
 
 
 def test_all_errors_come_at_once_and_in_order() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ml_suite import quantities
-from ml_suite.config import composed, hyperparameters, locate, recipe
+from ml_suite.config import composed, hyperparameters, locate, periods, recipe
 from ml_suite.config.deployment import Deployment, Resources
 from ml_suite.config.findings import FileError, Finding, Severity
+from ml_suite.config.recipe import Dates
 from ml_suite.config.resolve import paths
 from ml_suite.config.source import Keys, Source, load
 from ml_suite.errors import ConfigError
@@ -40,8 +42,9 @@ def check(deployment: Deployment, source: Source, path: Path) -> list[Finding]:
         for name in job.hosts:
             if name in known:
                 found += _fit(source, job, name, known[name])
-    found += context.recipe(known)
-    found += context.training(known)
+    dates, findings = context.dataset(known)
+    found += findings
+    found += context.training(known, dates)
     return list(dict.fromkeys(found))
 
 
@@ -113,24 +116,22 @@ class _Context:
                 found.append(self.source.finding(Severity.ERROR, where, error.message, error.hint, key=True))
         return known, found
 
-    def recipe(self, known: dict[str, Host]) -> Iterator[Finding]:
-        """Check the recipe and the files that it reads."""
+    def dataset(self, known: dict[str, Host]) -> tuple[Dates | None, list[Finding]]:
+        """Check the recipe and the files that it reads; return its dates."""
         text = self.deployment.dataset.recipe
         path = locate.locate(text, self.beside)
         if path is None or not path.is_file():
-            yield self._missing(("dataset", "recipe"), text)
-            return
+            return None, [self._missing(("dataset", "recipe"), text)]
         try:
             read = load(path, locate.near(path))
         except FileError as error:
-            yield from error.findings
-            return
+            return None, list(error.findings)
         except ConfigError as error:
-            yield self.source.finding(Severity.ERROR, ("dataset", "recipe"), error.message, error.hint)
-            return
-        folder, findings = self._sources(known)
-        yield from findings
-        yield from recipe.check(read, self.deployment, self.source, folder)
+            return None, [
+                self.source.finding(Severity.ERROR, ("dataset", "recipe"), error.message, error.hint)
+            ]
+        folder, found = self._sources(known)
+        return recipe.dates(read), [*found, *recipe.check(read, self.deployment, self.source, folder)]
 
     def _sources(self, known: dict[str, Host]) -> tuple[Path | None, list[Finding]]:
         """Folder of the recipe's files, when it is on this machine."""
@@ -148,10 +149,11 @@ class _Context:
             return None, [self._missing(("dataset", "sources"), text, "folder")]
         return path, []
 
-    def training(self, known: dict[str, Host]) -> Iterator[Finding]:
+    def training(self, known: dict[str, Host], dates: Dates | None) -> Iterator[Finding]:
         """Compose the training configuration and check the search space with it."""
         training = self.deployment.training
         if training.config is None:
+            yield from self._program(known)
             return
         path = locate.locate(training.config, self.beside)
         if path is None or not path.is_file():
@@ -174,6 +176,19 @@ class _Context:
             yield Finding(Severity.WARNING, message, hint=error.hint)
             return
         yield from hyperparameters.check(self.deployment, self.source, result)
+        if not result.refused:
+            yield from periods.check(self.deployment, self.source, result, dates)
+
+    def _program(self, known: dict[str, Host]) -> Iterator[Finding]:
+        """Check that the program of trainer command can be found from a trial's folder."""
+        program = (self.deployment.training.command or [""])[0]
+        where: Keys = ("training", "command", 0)
+        if "/" in program and not Path(program).is_absolute():
+            message, hint = f"{program} is looked for in the folder of each trial", "write its absolute path"
+            yield self.source.finding(Severity.ERROR, where, message, hint)
+        elif known and all(host.here for host in known.values()) and shutil.which(program) is None:
+            message = f"there is no program {program} on this machine"
+            yield self.source.finding(Severity.ERROR, where, message, "write its absolute path")
 
     def environment(self, known: dict[str, Host]) -> Path | None:
         """Training environment on this machine: the deployment's, a host's, or the usual one."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from typing import Any
 
-from ml_suite import quantities
 from ml_suite.config import wording
 from ml_suite.config.composed import Composed, SchemaError
 from ml_suite.config.deployment import Deployment, Dimension
@@ -66,9 +64,11 @@ def check(deployment: Deployment, source: Source, composed: Composed) -> Iterato
     for error in composed.errors[:5]:
         message = f"{name} does not fit the schema of anemoi-training {composed.version}: {_told(error)}"
         yield source.finding(Severity.ERROR, where, message)
+    if composed.max_epochs is None and deployment.training.epochs is None:
+        message, hint = f"{name} does not say how many epochs a training has", "write training.epochs"
+        yield source.finding(Severity.ERROR, where, message, hint)
     if deployment.hpo is not None:
         yield from _ranges(deployment, source, composed)
-        yield from _subset(deployment, source, composed)
     yield from _layouts(deployment, source, composed)
 
 
@@ -136,54 +136,6 @@ def _told(error: SchemaError, key: str = "") -> str:
         return f"{where} is not known"
     plain = wording.worded(error.type, error.ctx)
     return f"{plain} ({where})" if where not in ("", key) else plain
-
-
-def _subset(deployment: Deployment, source: Source, composed: Composed) -> Iterator[Finding]:
-    """The subset of step 1 has at least one training sample."""
-    assert deployment.hpo is not None
-    dates, window = training_dates(deployment, composed), _window(composed)
-    if dates is None or window is None:
-        return
-    share = deployment.hpo.step1.subset
-    has = round(dates * share)
-    if has < window:
-        message = f"{quantities.format_fraction(share)} of {dates} training dates are {has}, a sample needs {window}"
-        enough = math.ceil(1000 * window / dates) / 10
-        yield source.finding(
-            Severity.ERROR,
-            ("hpo", "step1", "subset"),
-            message,
-            f"write at least {enough:g}%" if enough <= 100 else "lengthen the training period",
-        )
-
-
-def _window(composed: Composed) -> int | None:
-    """Dates from the first to the last that one sample needs."""
-    try:
-        frequency, step = (
-            quantities.duration(str(value).lower()) for value in (composed.frequency, composed.timestep)
-        )
-        steps = (composed.multistep_input or 1) - 1 + (composed.multistep_output or 1)
-        return steps * step // frequency + 1
-    except (ValueError, ZeroDivisionError):
-        return None
-
-
-def training_dates(deployment: Deployment, composed: Composed) -> int | None:
-    """Dates of the training period, gaps included; None when the configuration leaves them to the dataset."""
-    stated = deployment.training.periods
-    period = composed.periods.get("training")
-    try:
-        frequency = quantities.duration(str(composed.frequency).lower())
-        if stated is not None:
-            start, end = stated.training.start, stated.training.end
-        elif period is not None:
-            start, end = (datetime.fromisoformat(str(date)) for date in (period.start, period.end))
-        else:
-            return None
-        return (end - start) // frequency + 1 if frequency > timedelta(0) else None
-    except (ValueError, TypeError):
-        return None
 
 
 def _layouts(deployment: Deployment, source: Source, composed: Composed) -> Iterator[Finding]:

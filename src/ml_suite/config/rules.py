@@ -100,6 +100,9 @@ def _trainer(data: Data) -> Iterator[Problem]:
         )
     if training.get("command") == []:
         yield Problem(("training", "command"), "nothing is listed here")
+    if trainer == "command" and "periods" not in training:
+        message = "trainer command needs 'periods': training, validation and test dates"
+        yield Problem(("training", "periods"), message, on_key=True)
     space, overrides = _get(data, "hpo", "space"), training.get("overrides")
     if isinstance(space, dict) and isinstance(overrides, dict):
         for name in space.keys() & overrides.keys():
