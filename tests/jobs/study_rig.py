@@ -124,7 +124,7 @@ def make(folder: Path, monkeypatch: Any, hpo: bool = True, **step1: Any) -> Rig:
             },
         },
         "hosts": {"here": {}},
-        "outputs": {"checkpoints": "s3://ml-checkpoints/rig"},
+        "outputs": {"checkpoints": "s3://ml-weights/rig"},
     }
     if hpo:
         values["hpo"] = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import random
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ ID_TAG = "ml_suite.id"
 """Tag that a run is found again by."""
 
 _PARENT = "mlflow.parentRunId"
+_ATTEMPTS = 5
 _METRICS, _PARAMS, _TAGS = 1000, 100, 100  # what one request may hold
 
 
@@ -84,15 +87,8 @@ class Tracking:
         return str(found.experiment_id)
 
     def find(self, experiment: str, run: str) -> str | None:
-        """Server's id of the run with our id RUN; of several the one made first."""
-        with self._told(f"find run {run}"):
-            found = self._client.search_runs(
-                [experiment],
-                f"tags.`{ID_TAG}` = '{run}'",
-                max_results=10,
-                order_by=["attributes.start_time ASC"],
-            )
-        return min((r.info.run_id for r in found), default=None)
+        """Server's id of the run with our id RUN."""
+        return next(iter(self._all(experiment, run)), None)
 
     def put(self, experiment: str, content: RunContent, parent: str | None = None) -> str:
         """Make the run or bring it up to date, and return the server's id.
@@ -119,21 +115,33 @@ class Tracking:
         """Address of a run for a browser."""
         return f"{self.url}/#/experiments/{experiment}/runs/{run}"
 
+    def _all(self, experiment: str, run: str) -> list[str]:
+        with self._told(f"find run {run}"):
+            found = self._client.search_runs([experiment], f"tags.`{ID_TAG}` = '{run}'", max_results=100)
+        return sorted(r.info.run_id for r in found)
+
     def _create(self, experiment: str, content: RunContent) -> str:
-        """Make the run with its tag in one request, so that it is found again whatever happens next."""
-        with self._told(f"make run {content.id}"):
-            made = self._client.create_run(
-                experiment,
-                start_time=_milliseconds(content.started),
-                tags={ID_TAG: content.id},
-                run_name=content.name,
-            )
-        first = self.find(experiment, content.id)
-        if first is not None and first != made.info.run_id:  # a courier of another host made it meanwhile
+        """Make the run with its tag in one request, so that it is found again whatever happens next.
+
+        The server cannot make a run only if it is missing. Couriers of two hosts may both make the study's: who sees
+        another one takes its own away, so one that was ever returned stays; who took its own away looks again.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            with self._told(f"make run {content.id}"):
+                made = self._client.create_run(
+                    experiment,
+                    start_time=_milliseconds(content.started),
+                    tags={ID_TAG: content.id},
+                    run_name=content.name,
+                )
+            if self._all(experiment, content.id) == [made.info.run_id]:
+                return str(made.info.run_id)
             with self._told(f"remove run {made.info.run_id}"):
                 self._client.delete_run(made.info.run_id)
-            return first
-        return str(made.info.run_id)
+            time.sleep(random.uniform(0.2, 1.0) * attempt)
+            if found := self.find(experiment, content.id):
+                return found
+        raise DeliveryError(f"too many couriers make run {content.id} on {self.url}", "Run the task again.")
 
     def _log_params(self, run: str, content: RunContent, known: Mapping[str, str]) -> None:
         from mlflow.entities import Param
