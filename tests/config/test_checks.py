@@ -311,3 +311,33 @@ def test_the_program_of_trainer_command(project: Path) -> None:
     assert "there is no program no-such-program" in errors(project)[0]
     edit(project, ("no-such-program", "/bin/true"))
     assert errors(project) == []
+
+
+def test_the_keys_that_every_training_sets_are_known(tmp_path: Path) -> None:
+    from ml_suite.study.contract import Budget, DatasetRef, Layout, Span, TrialSpec
+    from ml_suite.trainers import anemoi
+    from ml_suite.trainers.compose import OWN
+
+    span = Span(start=datetime(2000, 1, 1), end=datetime(2000, 1, 2))
+    spec = TrialSpec(
+        study="s",
+        trial=0,
+        step=1,
+        trainer="anemoi",
+        params={anemoi.LR: 1e-3, anemoi.BATCH: 4},
+        metric="m",
+        direction="minimize",
+        seed=0,
+        dataset=DatasetRef(name="d", path=tmp_path, uuid="u", manifest="m"),
+        training=span,
+        validation=span,
+        test=span,
+        samples=10,
+        layout=Layout(replicas=1, reference=1),
+        budget=Budget(epochs=1),
+        environment=tmp_path,
+        output=tmp_path,
+    )
+    # a run that is resumed is named by its id too; these three are the study's or everybody's
+    set_by_trainer = {*anemoi.settings(spec), "training.run_id"} - {anemoi.LR, anemoi.BATCH, anemoi.CALLBACKS}
+    assert set(OWN) == set_by_trainer
