@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml_suite.errors import ServerUnreachable
 
-_SECONDS = 5.0
+_SECONDS = 3.0
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,15 @@ from ml_suite.errors import MlSuiteError
 from ml_suite.server.carry import carry
 from ml_suite.server.client import Server
 from ml_suite.server.definition import Definition
-from ml_suite.server.missed import Message, between, say_again
+from ml_suite.server.missed import Message, between, say_again, unsaid
 from ml_suite.server.plan import Plan, plan
 
 if TYPE_CHECKING:
     import ecflow
 
 _ATTEMPTS = 5
-_LOG_LINES = 5000
+_LOG_LINES = (2_000, 100_000, 5_000_000)
+"""Tail of the server's log to search; a replace writes a line for some nodes, other suites may write many."""
 _BACKUPS = 20
 
 
@@ -167,13 +168,25 @@ def _replace(server: Server, wanted: Wanted, shown: Plan, keep: Keep, write: Cal
         if server.changed() and attempt < _ATTEMPTS - 1:
             continue
         server.replace(suite, merged)
-        messages = between(server.log(_LOG_LINES), begin, suite)
-        repeated = tuple(say_again(server, messages, running))
+        repeated = tuple(_missed(server, begin, running))
+        say_again(server, repeated, running)
         merged.unlink()
         if "begun:1" not in running.suite.head:
             server.begin(suite)
         return Applied(now, backup, repeated)
     raise AssertionError
+
+
+def _missed(server: Server, begin: str, read: Definition) -> list[Message]:
+    suite = read.suite.name
+    for lines in _LOG_LINES:
+        messages = between(server.log(lines), begin, suite)
+        if messages is not None:
+            return unsaid(messages, read)
+    raise MlSuiteError(
+        f"suite {suite} was replaced, but the server's log does not tell what its jobs said meanwhile",
+        f"Look for tasks that stay active although their job has ended: ml-suite status {suite}",
+    )
 
 
 def _still(running: Definition, wanted: Wanted, shown: Plan) -> Plan:

@@ -79,14 +79,19 @@ class Server:
     def __init__(self, address: Address) -> None:
         self.address = address
         self._client = self._open()
+        self._read: tuple[str, Definition] | None = None
 
     def fetch(self, suite: str) -> Definition | None:
         """The suite with its state, None when there is none of that name."""
         self._ask(lambda: self._client.sync_local())
         defs = self._client.get_defs()
-        if defs is None or defs.find_suite(suite) is None:
+        found = defs.find_suite(suite) if defs is not None else None
+        if found is None:
             return None
-        return definition(defs, suite)
+        text = _text(found, binding().Style.MIGRATE)
+        if self._read is None or self._read[0] != text:
+            self._read = (text, definition(defs, suite))
+        return self._read[1]
 
     def suspended(self, suite: str) -> bool:
         """Whether a suite is suspended; False when there is none of that name."""
@@ -215,10 +220,13 @@ def connect(address: Address) -> Server:
     ServerUnreachable
         If the binding is missing, nobody answers, what answers is no ecFlow server, or it refuses user or password.
     """
-    binding()
-    addresses.check(address)
     server = Server(address)
-    server.ping()
+    try:
+        server.ping()
+    except ServerUnreachable:
+        # a bare connection leaves error lines in the server's log, so it is only made to tell what is wrong
+        addresses.check(address)
+        raise
     return server
 
 

@@ -7,7 +7,7 @@ for ever. The server's log has every message in order; the ones of the gap are s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,12 +15,13 @@ from ml_suite.server.client import Server
 from ml_suite.server.definition import Definition
 
 _LINE = re.compile(r"^(?:LOG|MSG):\[[^\]]*\] ?(.*)$")
-_STATE = re.compile(r"^ (active|complete|aborted): (/\S+)(?: try-no: \d+ reason: (.*))?")
+_STATE = re.compile(r"^ (active|complete|aborted|queued): (/\S+)(?: try-no: \d+ reason: (.*))?")
 _METER = re.compile(r"^chd:meter (\S+) (-?\d+) (/\S+)$")
 _EVENT = re.compile(r"^chd:event (.+) ([01]) (/\S+)$")
 _LABEL = re.compile(r"^chd:label (\S+) '(.*)' (/\S+)$")
 
-Kind = Literal["active", "complete", "aborted", "meter", "event", "label"]
+Kind = Literal["active", "complete", "aborted", "queued", "meter", "event", "label"]
+_STATES = frozenset({"active", "complete", "aborted", "queued"})
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,14 @@ class Message:
     """Of a meter, label or event; the reason of an abort."""
 
 
-def between(log: Iterable[str], begin: str, suite: str) -> list[Message]:
+def between(log: Iterable[str], begin: str, suite: str) -> list[Message] | None:
     """Messages of a suite's jobs after the line that holds BEGIN and before the next replace of the suite.
 
     States are taken from the server's own account, so a message that it refused (of a zombie) is not in it.
+
+    Returns
+    -------
+    None when the log does not reach back to BEGIN.
     """
     found: list[Message] = []
     inside = False
@@ -50,13 +55,13 @@ def between(log: Iterable[str], begin: str, suite: str) -> list[Message]:
             return found
         elif inside and (message := _message(line)) and message.path.startswith(f"/{suite}/"):
             found.append(message)
-    return []
+    return found if inside else None
 
 
 def _message(line: str) -> Message | None:
     if m := _STATE.match(line):
-        kind: Kind = "active" if m[1] == "active" else "complete" if m[1] == "complete" else "aborted"
-        return Message(m[2], kind, value=m[3] or "")
+        kinds: dict[str, Kind] = {"active": "active", "complete": "complete", "aborted": "aborted"}
+        return Message(m[2], kinds.get(m[1], "queued"), value=m[3] or "")
     if m := _METER.match(line):
         return Message(m[3], "meter", m[1], m[2])
     if m := _EVENT.match(line):
@@ -66,23 +71,25 @@ def _message(line: str) -> Message | None:
     return None
 
 
-def say_again(server: Server, messages: Iterable[Message], read: Definition) -> list[Message]:
-    """Repeat messages that the state READ does not hold.
+def unsaid(messages: Sequence[Message], read: Definition) -> list[Message]:
+    """Messages that the state READ does not hold.
 
-    Returns
-    -------
-    The messages that were repeated.
+    The log begins a little before the reading, so a task's messages up to the state that was read are in it already.
     """
-    said: list[Message] = []
-    states = {path: node.state for path, node in read.nodes.items() if node.kind == "task"}
+    tasks = {path: node.state for path, node in read.nodes.items() if node.kind == "task"}
+    known = {m.path: n for n, m in enumerate(messages) if tasks.get(m.path) == m.kind}
+    return [
+        m
+        for n, m in enumerate(messages)
+        # a family that repeats queues its tasks by itself when they complete
+        if m.path in tasks and m.kind != "queued" and not (m.kind in _STATES and n <= known.get(m.path, -1))
+    ]
+
+
+def say_again(server: Server, messages: Iterable[Message], read: Definition) -> None:
+    """Repeat messages to the server, in their order."""
     for message in messages:
-        if message.path not in states or states[message.path] == message.kind:
-            continue
         _say(server, message, read)
-        if message.kind in ("active", "complete", "aborted"):
-            states[message.path] = message.kind
-        said.append(message)
-    return said
 
 
 def _say(server: Server, message: Message, read: Definition) -> None:
