@@ -5,6 +5,7 @@ A dataset is loaded in groups of dates; part i of n loads the groups g with (i-1
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,30 @@ class Group:
         return {row // length for row in self.rows}
 
 
+def ranges(rows: Iterable[int]) -> list[tuple[int, int]]:
+    """Write increasing rows as ranges, both ends included.
+
+    >>> ranges([0, 1, 2, 4])
+    [(0, 2), (4, 4)]
+    """
+    found: list[tuple[int, int]] = []
+    for row in rows:
+        if found and found[-1][1] == row - 1:
+            found[-1] = (found[-1][0], row)
+        else:
+            found.append((row, row))
+    return found
+
+
+def from_ranges(number: int, spans: Iterable[tuple[int, int]]) -> Group:
+    """Read a group from its ranges.
+
+    >>> from_ranges(7, [(0, 2), (4, 4)])
+    Group(number=7, rows=(0, 1, 2, 4))
+    """
+    return Group(number, tuple(row for first, last in spans for row in range(first, last + 1)))
+
+
 def read_groups(path: Path) -> list[Group]:
     """Groups of a dataset that is being loaded, as anemoi-datasets makes them from the stored recipe."""
     import numpy as np
@@ -97,6 +122,8 @@ def groups_without_chunks(path: Path, groups: list[Group]) -> list[int]:
 
     from ml_suite.datasets.store import open_group
 
+    if not groups:
+        return []
     data = open_group(path)["data"]
     names = {entry.name for entry in (path / "data").iterdir()}
     rest = list(product(*(range(n) for n in data.cdata_shape[1:])))

@@ -24,7 +24,7 @@ def run(job: Job) -> None:
     state, record = build.require()
     require_name_of_store(build.store)
     if state.phase is Phase.LOADING and not record.complete:
-        require_loaded(build.store, list(range(len(state.loaded))))
+        require_loaded(build.store, record, list(range(len(state.loaded))))
     text = "finalised" if state.phase is Phase.FINISHED else f"{len(state.loaded)} groups loaded"
     print(f"{build.name}: {text}", flush=True)
     callback.label("info", text)

@@ -40,7 +40,7 @@ def run(job: Job) -> None:
             f"Move it away ({build.store} and the files beside it) and run the task init again.",
         )
     if state.phase is Phase.LOADING and not record.complete:
-        require_loaded(build.store, list(range(len(state.loaded))))
+        require_loaded(build.store, record, list(range(len(state.loaded))))
         record.model_copy(update={"complete": True}).save(build.record_file)
     if state.phase is not Phase.FINISHED:
         prepare(build)

@@ -7,15 +7,16 @@ looks like a dataset.
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
-from ml_suite.datasets.groups import read_groups, shared_chunks
-from ml_suite.datasets.store import Phase, Progress, open_group, progress
+from ml_suite.datasets.groups import shared_chunks
+from ml_suite.datasets.store import Phase, open_group, progress
 from ml_suite.errors import ConfigError, DatasetError
 from ml_suite.jobs import callback
 from ml_suite.jobs.context import Job
 from ml_suite.jobs.dataset.command import anemoi_datasets
 from ml_suite.jobs.dataset.naming import require_valid_name
-from ml_suite.jobs.dataset.record import Build, BuildRecord
+from ml_suite.jobs.dataset.record import Build, BuildRecord, gridded_groups
 
 
 def run(job: Job) -> None:
@@ -42,17 +43,18 @@ def run(job: Job) -> None:
     state = progress(draft)
     if state.phase is not Phase.LOADING or state.uuid is None:
         raise DatasetError(f"anemoi-datasets init left no dataset at {draft}", "See the job's output.")
-    require_separate_chunks(state, job.deployment.dataset.parts)
+    record = BuildRecord(name=build.name, uuid=state.uuid, recipe=build.recipe, groups=gridded_groups(draft))
+    require_separate_chunks(draft, record, job.deployment.dataset.parts)
     # leftovers of a build that somebody removed by hand
     shutil.rmtree(build.work_dir, ignore_errors=True)
     build.manifest.unlink(missing_ok=True)
-    BuildRecord(name=build.name, uuid=state.uuid, recipe=build.recipe).save(build.record_file)
+    record.save(build.record_file)
     draft.rename(build.store)
     shutil.rmtree(scratch, ignore_errors=True)
     tell(f"{len(state.loaded)} groups to load")
 
 
-def require_separate_chunks(state: Progress, parts: int) -> None:
+def require_separate_chunks(store: Path, record: BuildRecord, parts: int) -> None:
     """Refuse a layout in which two load tasks would overwrite each other's dates.
 
     Raises
@@ -60,13 +62,11 @@ def require_separate_chunks(state: Progress, parts: int) -> None:
     ConfigError
         Naming the groups, the chunk length and the remedy.
     """
-    data = open_group(state.path)["data"]
-    if len(data.shape) != 4 or parts == 1:
-        return
-    if shared := shared_chunks(read_groups(state.path), data.chunks[0], parts):
+    length = open_group(store)["data"].chunks[0]
+    if shared := shared_chunks(record.row_groups(), length, parts):
         first, second = shared[0]
         raise ConfigError(
-            f"groups {first} and {second} of the recipe share a chunk of {data.chunks[0]} dates, "
+            f"groups {first} and {second} of the recipe share a chunk of {length} dates, "
             "and two load tasks would overwrite each other",
             "Make build.group_by a multiple of output.chunking.dates (mind missing dates), or set dataset.parts: 1.",
         )

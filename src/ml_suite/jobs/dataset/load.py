@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ml_suite.datasets.groups import groups_of_part, groups_without_chunks, read_groups
+from ml_suite.datasets.groups import groups_of_part, groups_without_chunks
 from ml_suite.datasets.store import Phase, open_group, progress
 from ml_suite.errors import DatasetError
 from ml_suite.jobs import callback
 from ml_suite.jobs.context import Job
 from ml_suite.jobs.dataset.command import anemoi_datasets
-from ml_suite.jobs.dataset.record import Build
+from ml_suite.jobs.dataset.record import Build, BuildRecord
 
 
 def run(job: Job, part: int, parts: int) -> None:
@@ -22,13 +22,13 @@ def run(job: Job, part: int, parts: int) -> None:
         If anemoi-datasets fails, the disk is full, or a group is not there afterwards.
     """
     build = Build.of(job)
-    state, _ = build.require()
+    state, record = build.require()
     if state.phase is not Phase.LOADING:
         callback.meter("groups", 100)
         print(f"{build.name} is loaded and finalised already", flush=True)
         return
     mine = groups_of_part(part, parts, len(state.loaded))
-    forget_lost(build.store, mine)
+    forget_lost(build.store, record, mine)
 
     def watch() -> None:
         done = progress(build.store).loaded
@@ -37,15 +37,15 @@ def run(job: Job, part: int, parts: int) -> None:
     if mine:
         watch()
         anemoi_datasets("load", build.store, "--parts", f"{part}/{parts}", folder=build.sources, watch=watch)
-    require_loaded(build.store, mine)
+    require_loaded(build.store, record, mine)
     callback.meter("groups", 100)
     callback.label("info", f"{len(mine)} of {len(state.loaded)} groups")
 
 
-def forget_lost(store: Path, groups: list[int]) -> None:
+def forget_lost(store: Path, record: BuildRecord, groups: list[int]) -> None:
     """Clear the flag of groups whose data is not there, so that they are loaded again."""
     loaded = progress(store).loaded
-    for group in set(missing_groups(store)) & set(groups):
+    for group in set(missing_groups(store, record)) & set(groups):
         if loaded[group]:
             print(
                 f"group {group} is flagged as loaded but its data is not there: loading it again", flush=True
@@ -53,15 +53,13 @@ def forget_lost(store: Path, groups: list[int]) -> None:
             open_group(store, "r+")["_build"]["flags"][group] = False
 
 
-def missing_groups(store: Path) -> list[int]:
+def missing_groups(store: Path, record: BuildRecord) -> list[int]:
     """Groups of a store in the making that are not flagged, or flagged without data."""
-    missing = set(progress(store).missing)
-    if len(open_group(store)["data"].shape) == 4:
-        missing |= set(groups_without_chunks(store, read_groups(store)))
-    return sorted(missing)
+    flagged = progress(store).missing
+    return sorted({*flagged, *groups_without_chunks(store, record.row_groups())})
 
 
-def require_loaded(store: Path, groups: list[int]) -> None:
+def require_loaded(store: Path, record: BuildRecord, groups: list[int]) -> None:
     """Refuse a store in which one of these groups is missing.
 
     Raises
@@ -69,7 +67,7 @@ def require_loaded(store: Path, groups: list[int]) -> None:
     DatasetError
         Naming the groups.
     """
-    if missing := sorted(set(missing_groups(store)) & set(groups)):
+    if missing := sorted(set(missing_groups(store, record)) & set(groups)):
         total = len(progress(store).loaded)
         raise DatasetError(
             f"{store.stem}: groups not loaded: {', '.join(map(str, missing))} (of {total})",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_suite.config.resolved import GitSource
+from ml_suite.datasets.groups import Group, from_ranges, ranges, read_groups
 from ml_suite.datasets.store import Phase, Progress, open_group, progress
 from ml_suite.errors import ConfigError, DatasetError
 from ml_suite.jobs.context import Job
@@ -25,8 +26,22 @@ class BuildRecord(Document):
     name: str
     uuid: str
     recipe: GitSource
+    groups: list[list[tuple[int, int]]]
+    """Rows of each group of dates, as ranges with both ends; empty when the layout is not gridded."""
     complete: bool = False
     """Every group was loaded when finalise began; after a kill in finalise the flags may be gone."""
+
+    def row_groups(self) -> list[Group]:
+        """Groups of dates with their rows."""
+        return [from_ranges(number, spans) for number, spans in enumerate(self.groups)]
+
+
+def gridded_groups(store: Path) -> list[list[tuple[int, int]]]:
+    """Rows of the groups of a store in the making, for `BuildRecord.groups`."""
+    group = open_group(store)
+    if len(group["data"].shape) != 4 or "_recipe" not in group.attrs:
+        return []
+    return [ranges(found.rows) for found in read_groups(store)]
 
 
 @dataclass(frozen=True)
@@ -106,7 +121,8 @@ class Build:
             )
         # made elsewhere, or from a recipe that differs in comments only: the first recipe stays the one on record
         if record is None or record.uuid != uuid:
-            record = BuildRecord(name=self.name, uuid=uuid, recipe=self.recipe)
+            groups = gridded_groups(self.store)
+            record = BuildRecord(name=self.name, uuid=uuid, recipe=self.recipe, groups=groups)
             record.save(self.record_file)
         return record
 
