@@ -1,4 +1,4 @@
-"""``ml-suite services up|status|down``."""
+"""``ml-suite services up|status|env|down``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def up(home: Path | None, as_json: bool) -> None:
         return
     click.echo(f"services in {place}")
     _table(outcomes)
-    click.echo(_how_to_open(place, {outcome.name: outcome.port for outcome in outcomes}))
+    click.echo(_how_to_open(place, outcomes))
+    click.echo("next: ml-suite validate suites/demo/deployment.yaml")
 
 
 @command.command()
@@ -51,14 +52,27 @@ def status(context: click.Context, home: Path | None, as_json: bool) -> None:
 
     place = _place(home)
     outcomes = lifecycle.status(place)
+    running = all(outcome.state == "running" for outcome in outcomes)
     if as_json:
         click.echo(_as_json(place, outcomes))
     else:
         click.echo(f"services in {place}")
         _table(outcomes)
-        click.echo("next: ml-suite services up")
-    if any(outcome.state != "running" for outcome in outcomes):
+        click.echo(_how_to_open(place, outcomes) if running else "next: ml-suite services up")
+    if not running:
         context.exit(1)
+
+
+@command.command()
+@_HOME
+def env(home: Path | None) -> None:
+    """Print the variables by which ecflow_client and ecflow_ui find the server: eval "$(ml-suite services env)"."""
+    import shlex
+
+    from ml_suite.services.addresses import client_environment
+
+    for key, value in client_environment(_place(home)).items():
+        click.echo(f"export {key}={shlex.quote(value)}")
 
 
 @command.command()
@@ -98,17 +112,16 @@ def _table(outcomes: list[Outcome]) -> None:
         click.echo(f"  {x.name:<10} {x.state:<10} {x.seconds:5.1f} s  {place:<11} {x.remark}".rstrip())
 
 
-def _how_to_open(home: Path, port: dict[str, int]) -> str:
+def _how_to_open(home: Path, outcomes: list[Outcome]) -> str:
     from ml_suite.services.addresses import client_environment
 
+    port = {outcome.name: outcome.port for outcome in outcomes}
     ecflow = client_environment(home)
-    variables = " ".join(f"{key}={value}" for key, value in ecflow.items())
     return f"""\
 open
-  ecFlow     export {variables}
+  ecFlow     eval "$(ml-suite services env)"
              ecflow_ui -ts {ecflow["ECF_HOST"]} {ecflow["ECF_PORT"]}    ecflow_client --get_state
              Only this user with that password file reads or changes suites.
   MLflow     http://127.0.0.1:{port["mlflow"]}
   catalogue  http://127.0.0.1:{port["catalogue"]}
-  S3         http://127.0.0.1:{port["s3"]}  credentials in {home / "connections.json"}
-next: ml-suite validate suites/demo/deployment.yaml"""
+  S3         http://127.0.0.1:{port["s3"]}  credentials in {home / "connections.json"}"""
