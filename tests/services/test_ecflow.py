@@ -30,7 +30,7 @@ _REQUESTS = (
     "--restart",
     "--halt=yes",
     "--check_pt",
-    "--delete=/s",
+    "--delete=force yes /s",
 )
 
 
@@ -46,7 +46,7 @@ def _client(variables: dict[str, str], *arguments: str) -> subprocess.CompletedP
 def stranger(home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
     """Environment of somebody without the password."""
     known = client_environment(home)
-    password = {"none": None, "wrong": "guess", "empty": ""}[request.param]
+    password = {"none": None, "wrong": "guess"}[request.param]
     del known["ECF_PASSWD"]
     if password is not None:
         right = (home / "services/ecflow/ecf.passwd").read_text()
@@ -57,12 +57,12 @@ def stranger(home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> dict
     return known
 
 
-@pytest.mark.parametrize("stranger", ["none", "wrong", "empty"], indirect=True)
+@pytest.mark.parametrize("stranger", ["none", "wrong"], indirect=True)
 @pytest.mark.parametrize("arguments", _REQUESTS)
 def test_strangers_are_refused(stranger: dict[str, str], arguments: str) -> None:
-    done = _client(stranger, arguments)
+    done = _client(stranger, *arguments.split())
     assert done.returncode != 0
-    assert "authentication failed" in done.stderr or "parse" in done.stderr
+    assert "authentication failed" in done.stderr
     assert "suite" not in done.stdout
 
 

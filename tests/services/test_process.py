@@ -11,7 +11,12 @@ import pytest
 
 from ml_suite.services.process import Process, end, identify, launch, members
 
-_STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(99)"
+_STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(99)
+"""
 
 
 def _launch(tmp_path: Path, *command: str) -> Process:

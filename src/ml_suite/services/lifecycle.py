@@ -165,7 +165,9 @@ def _locked(places: Places, tell: Tell) -> Iterator[None]:
 def _settle(places: Places, tell: Tell) -> Setting:
     """Choose the ports of everything before anything is started, because servers name each other."""
     records = {server.name: Record.load(_record(places, server)) for server in SERVERS}
-    running = {name for name, record in records.items() if record.running}
+    running = {
+        x.name for x in SERVERS if records[x.name].running and set(x.ports) <= set(records[x.name].ports)
+    }
     taken = {port for name in running for port in records[name].ports.values()}
     chosen: dict[str, Mapping[str, int]] = {}
     for server in SERVERS:
@@ -184,9 +186,9 @@ def _settle(places: Places, tell: Tell) -> Setting:
 
 
 def _clear_remains(server: Server, record: Record) -> None:
-    """End what a killed server left of its family; it would hold ports and files."""
-    if record.process and server.family and members(record.process):
-        end(record.process)
+    """End what a killed server left of its family, or one of an older release: it would hold ports and files."""
+    if record.process and (record.running or (server.family and members(record.process))):
+        end(record.process, family=server.family)
 
 
 def _bring_up(server: Server, setting: Setting) -> Outcome:
