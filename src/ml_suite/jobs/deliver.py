@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,11 +126,12 @@ class _Courier:
 
         if not parcel.path.is_file():
             raise _Lost(f"the checkpoint {parcel.path} of trial {parcel.trial} is gone")
-        sha256, size = s3.put_file(parcel.path, parcel.url, self._connections.s3)
-        if (sha256, size) != (parcel.sha256, parcel.size):
-            raise _Lost(
-                f"the checkpoint {parcel.path} of trial {parcel.trial} is not the one that was trained"
-            )
+        with parcel.path.open("rb") as f:
+            found = hashlib.file_digest(f, "sha256").hexdigest()
+        if found != parcel.sha256:
+            name = f"{parcel.path} of trial {parcel.trial}"
+            raise _Lost(f"the checkpoint {name} is not the one that was trained")
+        s3.put_file(parcel.path, parcel.url, self._connections.s3)
         return DeliveredCheckpoint(**parcel.model_dump(exclude={"kind", "path"}))
 
 

@@ -35,6 +35,10 @@ class Launch:
     folder: Path
 
 
+Bind = Callable[[], None]
+"""What a child calls first; see `die_with_parent`."""
+
+
 class Stop(Enum):
     """Who ended a training."""
 
@@ -89,7 +93,7 @@ def spawn(launch: Launch) -> int:
     return child.pid
 
 
-def die_with_parent(parent: int) -> Callable[[], None]:
+def die_with_parent(parent: int) -> Bind:
     """Return what a child calls first: it is killed when its job is, also by ``kill -9``."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 

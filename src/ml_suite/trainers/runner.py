@@ -25,7 +25,7 @@ from threading import Event
 
 from ml_suite.errors import StudyError
 from ml_suite.study.contract import TrialResult, TrialSpec, TrialState
-from ml_suite.trainers import process
+from ml_suite.trainers import process, warm
 from ml_suite.trainers.anemoi import Anemoi
 from ml_suite.trainers.command import Command
 from ml_suite.trainers.outcome import Outcome, Trainer
@@ -100,7 +100,13 @@ def _attempt(
     process.sweep(spec.output)
     earlier = _prepare(spec, trainer)
     started = datetime.now(UTC)
-    pid = process.spawn(trainer.launch(spec))
+    try:
+        start = warm.fork if warm.possible(spec) else process.spawn
+        pid = start(trainer.launch(spec))
+    except OSError as error:
+        ended = Ended(1, Stop.ITSELF, 0.0, 0.0)
+        outcome = Outcome(TrialState.FAILED, f"the trainer cannot be started: {error}")
+        return _result(spec, outcome, started, ended), ended
     ended = process.watch(pid, spec.budget.walltime, stop, _ticker(spec, trainer, progress))
     outcome = trainer.outcome(spec, ended)
     ended = replace(ended, seconds=ended.seconds + earlier)
