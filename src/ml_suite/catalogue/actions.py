@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ml_suite.catalogue import patches, records
+from ml_suite.catalogue.entries import Caller
 from ml_suite.catalogue.records import Collection, Record
 from ml_suite.catalogue.refusal import Refusal
-from ml_suite.catalogue.store import Caller, Store, Transaction
+from ml_suite.catalogue.store import Store
+from ml_suite.catalogue.transaction import Transaction
 
 _CHANGE_BYTES = 2000
 

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from ml_suite.catalogue import actions, auth, lineage, records
+from ml_suite.catalogue.entries import Caller
 from ml_suite.catalogue.records import Collection
 from ml_suite.catalogue.refusal import Refusal
 from ml_suite.catalogue.settings import API, Settings
-from ml_suite.catalogue.store import Caller, Store
+from ml_suite.catalogue.store import Store
 
 _BODY_BYTES = 64 * 2**20
 _NOT_FILTERS = ("full", "_", "force")

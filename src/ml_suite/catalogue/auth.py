@@ -6,8 +6,8 @@ import hmac
 from collections.abc import Mapping
 from pathlib import Path
 
+from ml_suite.catalogue.entries import Caller
 from ml_suite.catalogue.refusal import Refusal
-from ml_suite.catalogue.store import Caller
 from ml_suite.errors import CredentialNeeded
 
 _HEADER = "x-anemoi-registry-"

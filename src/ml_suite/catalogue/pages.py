@@ -12,8 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ml_suite.catalogue import drawing, lineage, records, views
 from ml_suite.catalogue.api import store
+from ml_suite.catalogue.entries import Entry
 from ml_suite.catalogue.settings import API
-from ml_suite.catalogue.store import Entry, Store
+from ml_suite.catalogue.store import Store
 
 _SAFE = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
