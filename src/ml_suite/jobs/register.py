@@ -92,7 +92,8 @@ def register(job: Job) -> Registered:
         reason=decision.reason,
         catalogue_page=catalogue.page("trainings", entry.key),
         mlflow_page=run_page.url if run_page else None,
-        metadata=metadata,
+        # the archive has a receipt of its own, made later
+        metadata=metadata.model_copy(update={"archive": None}),
     )
     atomic.write(tree.registered, done.model_dump_json(indent=1) + "\n")
     return done

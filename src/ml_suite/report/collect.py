@@ -13,7 +13,7 @@ from ml_suite.config.resolved import Resolved
 from ml_suite.errors import MlSuiteError, StudyError
 from ml_suite.evaluation.scores import Evaluation
 from ml_suite.layout import ONCE, WorkTree
-from ml_suite.lineage.training import Registered, TrainingMetadata
+from ml_suite.lineage.training import Registered, StoredObject, TrainingMetadata
 from ml_suite.report import summary
 from ml_suite.report.model import Links, Report
 from ml_suite.study.contract import Selection, StudyPlan, TrialResult
@@ -69,7 +69,7 @@ def collect(resolved: Resolved, cycle: str = ONCE, now: datetime | None = None) 
         cost=summary.cost(results, _gpus(deployment), plan.trials if plan else 0) if results else None,
         evaluation=evaluation,
         training=registered.metadata if registered else None,
-        links=_links(registered),
+        links=_links(registered, tree),
     )
 
 
@@ -157,7 +157,7 @@ def _missing(
     return [words for there, words in wanted if not there]
 
 
-def _links(registered: Registered | None) -> Links:
+def _links(registered: Registered | None, tree: WorkTree) -> Links:
     if registered is None:
         return Links()
     training: TrainingMetadata = registered.metadata
@@ -167,8 +167,8 @@ def _links(registered: Registered | None) -> Links:
     if training.evaluation:
         objects["scores"] = training.evaluation.scores.s3
         objects |= {f"figure ({kind})": figure.s3 for kind, figure in training.evaluation.figures.items()}
-    if training.archive:
-        objects["archive"] = training.archive.s3
+    if archive := _load(StoredObject, tree.root / "archive.json"):
+        objects["archive"] = archive.s3
     return Links(
         mlflow=registered.mlflow_page,
         catalogue=registered.catalogue_page,
