@@ -83,7 +83,7 @@ class Bench:
         file = self.home / "submitted"
         return file.read_text().split() if file.exists() else []
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 10) -> None:
+    def wait(self, condition: Callable[[], bool], seconds: float = 30) -> None:
         """Wait for the server."""
         end = time.monotonic() + seconds
         while not condition():
@@ -97,7 +97,8 @@ class Bench:
 
     def start(self, path: str) -> Any:
         """Wait until the task is submitted, and let its job begin."""
-        self.wait(lambda: self.state(path) == "submitted")
+        # the server does not wait for the submit command
+        self.wait(lambda: self.state(path) == "submitted" and f"/{self.name}{path}" in self.submitted())
         job = self.job(path)
         job.child_init()
         return job

@@ -77,9 +77,8 @@ def test_an_active_job_survives_a_deploy_and_nothing_is_submitted_again(bench: B
 
     job.child_meter("epoch", 43)
     job.child_complete()
-    bench.wait(lambda: bench.state("/f/b") == "submitted")
+    bench.wait(lambda: bench.submitted() == [*before, f"/{bench.name}/f/b"])
     assert bench.state("/f/a") == "complete"
-    assert bench.submitted() == [*before, f"/{bench.name}/f/b"]
     assert "limit gpu 2\n" in (bench.running().suite.stateful or "")
 
 

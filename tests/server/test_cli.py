@@ -15,7 +15,6 @@ import pytest
 
 from ml_suite.server.address import Address
 from ml_suite.server.client import Server
-from ml_suite.server.library import library_folder
 from ml_suite.stores.connections import S3, Catalogue, Connections, Mlflow
 
 PROGRAM = str(Path(sys.executable).parent / "ml-suite")
@@ -104,7 +103,8 @@ def test_plan_deploy_and_status_tell_one_story(shell: Shell, server: Server) -> 
     tree = shell.home / "suites" / shell.suite
     assert (tree / "scripts" / "include" / "head.h").is_file()
     assert json.loads((tree / "resolved.json").read_text())["files"] == str(tree)
-    assert library_folder(shell.home).is_dir()
+    library = next((shell.home / "lib").iterdir())
+    assert f"edit ML_SUITE_LIB '{library}'" in (tree / f"{shell.suite}.def").read_text()
     assert (shell.home / "jobs").stat().st_mode & 0o077 == 0
     secret = json.loads((shell.home / "connections.json").read_text())["catalogue"]["token"]
     assert secret == "t"
@@ -192,6 +192,19 @@ def test_what_is_missing_is_said_with_what_to_type(shell: Shell, free_port: int)
     file.write_text(file.read_text().replace("walltime: 10m", "walltime: 10"))
     wrong = shell("plan", ".", code=2).stderr
     assert "deployment.yaml:" in wrong
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_deploying_again_works(
+    shell: Shell, server: Server
+) -> None:
+    (shell.home / "suites").write_text("in the way")
+    said = shell("deploy", ".", "-y", "--suspended", code=1).stderr
+    assert "suites" in said
+    assert "deploy again" in said
+    assert server.fetch(shell.suite.replace("-", "_")) is None
+    (shell.home / "suites").unlink()
+    shell("deploy", ".", "-y", "--suspended")
+    assert server.fetch(shell.suite.replace("-", "_")) is not None
 
 
 def test_an_address_knows_whether_it_is_here() -> None:

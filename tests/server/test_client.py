@@ -43,6 +43,7 @@ def test_flag_goes_before_environment_before_deployment_before_embedded(
     embedded(tmp_path)
     assert str(find(tmp_path)) == "localhost:23141"
     assert find(tmp_path).environment == {"ECF_PASSWD": "/some/ecf.passwd"}
+    assert find(tmp_path).exports == "export ECF_HOST=localhost ECF_PORT=23141 ECF_PASSWD=/some/ecf.passwd"
     assert str(find(tmp_path, deployment=("ops", 3142))) == "ops:3142"
     monkeypatch.setenv("ECF_HOST", "ecflow-ml")
     assert str(find(tmp_path, deployment=("ops", 3142))) == "ecflow-ml:3141"

@@ -89,6 +89,7 @@ def test_a_deploy_killed_before_its_commit_is_finished_by_the_next(tree: Tree) -
     deploy(tree, FILES)
     tree.write({**FILES, "scripts/b.ecf": "b\n"})
     (tree.root / ".git" / "index.lock").touch()
+    assert tree.compare({**FILES, "scripts/b.ecf": "b\n"}).by_hand == ()
     _, commit = deploy(tree, {**FILES, "scripts/b.ecf": "b\n"})
     assert git(tree, "show", f"{commit}:scripts/b.ecf") == "b\n"
     assert git(tree, "status", "--porcelain") == ""

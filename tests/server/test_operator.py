@@ -118,7 +118,10 @@ def test_a_variable_that_ecflow_would_cut_is_refused(bench: Bench, new: bool) ->
 def test_a_suite_that_was_loaded_but_never_begun_is_begun(bench: Bench) -> None:
     bench.client.load(bench.defs(body(bench)))
     assert bench.state("/f/a") == "unknown"
-    bench.deploy(body(bench, "ACCOUNT 'p1'", "ACCOUNT 'p2'"))
+    prepared = bench.prepare(body(bench))
+    assert not prepared.plan.changes
+    assert not prepared.empty
+    bench.deploy(body(bench))
     bench.wait(lambda: bench.state("/f/a") == "submitted")
 
 

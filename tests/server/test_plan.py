@@ -169,7 +169,7 @@ def test_lines_fold_siblings_and_whole_families() -> None:
 def test_a_plan_lists_exactly_the_difference(removed: set[int], added: set[int], altered: set[int]) -> None:
     def text(numbers: set[int], altered: set[int]) -> str:
         tasks = (f"  task t{n}\n    edit V '{'new' if n in altered else 'old'}'\n" for n in sorted(numbers))
-        return f"suite s\n  edit A '1'\n{''.join(tasks)}endsuite\n"
+        return f"suite s # begun:1\n  edit A '1'\n{''.join(tasks)}endsuite\n"
 
     old = suite(text(set(range(20)), set()))
     new = suite(text((set(range(20)) - removed) | added, altered))

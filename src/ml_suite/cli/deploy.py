@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,9 +38,26 @@ def command(
     Running jobs go on, finished tasks stay finished, and what an operator set on the server stays. Scripts are
     committed to a git work tree, one commit a deploy.
     """
+    from ml_suite.errors import MlSuiteError
+
+    try:
+        _deploy(file, yes, suspended, dry_run, rerun, server, overrule)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise MlSuiteError(
+            f"{where}{error.strerror or error}",
+            "Make room, or deploy to another folder with ML_SUITE_HOME or server.files; then deploy again.",
+        ) from error
+
+
+def _deploy(
+    file: Path, yes: bool, suspended: bool, dry_run: bool, rerun: bool, server: str | None, overrule: bool
+) -> None:
     from ml_suite.server.apply import refuse
 
-    prepared, resolved = prepare(file, server, overrule)
+    prepared, resolved = prepare(file, server, overrule, install=not dry_run)
     show(prepared)
     refuse(prepared.plan)
     _ready(prepared, rerun)
@@ -90,10 +108,8 @@ def _ask(prepared: Prepared, rerun: bool) -> None:
 
 def _apply(prepared: Prepared, resolved: Resolved, suspended: bool) -> None:
     from ml_suite.server.deploy import carry_out
-    from ml_suite.server.library import install_library
 
     home = prepared.places.home
-    install_library(home)
     # jobs' outputs may name data; the generated jobs hold the passwords of tasks
     (home / "jobs").mkdir(mode=0o700, parents=True, exist_ok=True)
     facts = {"Deployment": resolved.source.path}
@@ -115,6 +131,8 @@ def _apply(prepared: Prepared, resolved: Resolved, suspended: bool) -> None:
         click.echo(f"  state before: {done.applied.backup}")
     if suspended:
         click.echo(f"  the suite is suspended; resume it: ecflow_client --resume=/{made.suite}")
+        if "ECF_HOST" not in os.environ:
+            click.echo(f"  for ecflow_client: {prepared.server.address.exports}")
 
 
 def _queue_again(prepared: Prepared) -> None:

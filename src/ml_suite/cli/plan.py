@@ -65,8 +65,15 @@ def command(file: Path, as_json: bool, detailed_exitcode: bool, server: str | No
     return CHANGES if detailed_exitcode and not prepared.empty else 0
 
 
-def prepare(file: Path, server: str | None, overrule: bool) -> tuple[Prepared, Resolved]:
+def prepare(
+    file: Path, server: str | None, overrule: bool, install: bool = False
+) -> tuple[Prepared, Resolved]:
     """Validate the deployment, build its suite and compare it with what runs.
+
+    Parameters
+    ----------
+    install
+        Put the code of the jobs in place, beside that of earlier versions.
 
     Raises
     ------
@@ -81,7 +88,7 @@ def prepare(file: Path, server: str | None, overrule: bool) -> tuple[Prepared, R
     from ml_suite.server.client import connect
     from ml_suite.server.deploy import Places
     from ml_suite.server.deploy import prepare as compare
-    from ml_suite.server.library import library_folder
+    from ml_suite.server.library import install_library, library_folder
     from ml_suite.services.addresses import Places as Services
     from ml_suite.suite.build import build
     from ml_suite.suite.nodes import Places as SuitePlaces
@@ -93,7 +100,8 @@ def prepare(file: Path, server: str | None, overrule: bool) -> tuple[Prepared, R
     root = folder(deployment)
     tree = Places(root, deployment.suite).tree
     resolved = resolve(deployment, file, tree, Services(home()).connections)
-    places = SuitePlaces(tree / "scripts", root / "jobs", library_folder(root), Path(sys.executable))
+    library = install_library(root) if install else library_folder(root)
+    places = SuitePlaces(tree / "scripts", root / "jobs", library, Path(sys.executable))
     built = build(resolved, places, shipped() / "suites" / "scripts")
     files = deployed_files(file, resolved, built.files)
     return compare(reached, root, built.defs, deployment.suite, files, overrule), resolved

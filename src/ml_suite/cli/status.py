@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -60,6 +61,10 @@ def command(suite: str, watch: bool, once: bool, every: float, as_json: bool, se
     elif not watch:
         _print(seen)
     if not as_json:
+        if (
+            seen.suspended or any(row.state == "aborted" for row in seen.tasks)
+        ) and "ECF_HOST" not in os.environ:
+            click.echo(f"For ecflow_client: {reached.address.exports}")
         _next(seen, deployment.suite if deployment else suite, watch)
     return 1 if seen.outcome == "aborted" else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,12 @@ class Address:
     def identity(self) -> str:
         """What stays the same when the embedded server gets another port."""
         return "the embedded server" if self.environment else str(self)
+
+    @property
+    def exports(self) -> str:
+        """What to type before ``ecflow_client`` and ``ecflow_ui`` reach this server."""
+        variables = {"ECF_HOST": self.host, "ECF_PORT": str(self.port), **self.environment}
+        return "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
 
     @property
     def here(self) -> bool:

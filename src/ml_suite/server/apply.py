@@ -217,8 +217,7 @@ def _back_up(folder: Path, running: Definition) -> Path:
 
 def _verify(server: Server, wanted: Wanted, suite: str) -> None:
     left = plan(wanted.definition, _running(server, suite), wanted.base, wanted.overrule)
-    if not left.empty:
-        one = left.changes[0]
+    for one in left.changes[:1]:
         raise MlSuiteError(
             f"after the replace {one.path} still differs ({one.attribute or one.sign})",
             "Somebody else changes this suite at the same time; run deploy again.",

@@ -78,7 +78,11 @@ class Tree:
             else:
                 unchanged += 1
         removed = sorted(name for name in self.tracked() if name not in files)
-        by_hand = tuple(self._git("diff", "--name-only", "HEAD").splitlines()) if self.commit() else ()
+        edited = (
+            self._git("diff", "--name-only", "--diff-filter=M", "HEAD").splitlines() if self.commit() else []
+        )
+        # what is as wanted was written by a deploy that died before its commit
+        by_hand = tuple(name for name in edited if name in changed or name in removed)
         return FileChanges(tuple(sorted(added)), tuple(sorted(changed)), tuple(removed), unchanged, by_hand)
 
     def write(self, files: Mapping[str, str]) -> FileChanges:
@@ -99,7 +103,8 @@ class Tree:
         self._start()
         changes = self.compare(files)
         if changes.by_hand:
-            self._commit("Keep edits made by hand\n\n" + "\n".join(changes.by_hand), ["--update"])
+            self._git("add", "--", *changes.by_hand)
+            self._commit("Keep edits made by hand\n\n" + "\n".join(changes.by_hand))
         for name in (*changes.added, *changes.changed):
             atomic.write(self.root / name, files[name])
         for name in changes.removed:
@@ -117,7 +122,7 @@ class Tree:
         names = sorted(files)
         for start in range(0, len(names), 500):
             self._git("add", "--force", "--", *names[start : start + 500])
-        self._commit(message, [])
+        self._commit(message)
         return self.commit() or ""
 
     def commit(self) -> str | None:
@@ -148,9 +153,7 @@ class Tree:
         if not (self.root / ".git").exists():
             self._git("init", "--quiet", "--initial-branch=main", "--template=")
 
-    def _commit(self, message: str, extra: list[str]) -> None:
-        if extra:
-            self._git("add", *extra)
+    def _commit(self, message: str) -> None:
         if self._run("diff", "--cached", "--quiet").returncode == 0 and self.commit():
             return
         self._git("commit", "--quiet", "--allow-empty", "--file=-", text=message)

@@ -20,13 +20,15 @@ class Plan:
     refusals: tuple[Refusal, ...] = ()
     kept: int = 0
     """Nodes that keep their state."""
+    begun: bool = True
+    """The suite was started; False after a deploy that died between loading and starting it."""
     merged: dict[str, tuple[Attribute, ...]] = field(default_factory=dict, repr=False, compare=False)
     """Attributes of the nodes whose lines are not the same on both sides."""
 
     @property
     def empty(self) -> bool:
         """Nothing would change on the server."""
-        return not self.changes
+        return not self.changes and self.begun
 
     def count(self, sign: str) -> int:
         """Nodes added (+), changed (~) or removed (-)."""
@@ -50,7 +52,7 @@ def plan(
     refusals = [_cut(path, name) for path, name in cut_variables(wanted)]
     if running is None:
         added = tuple(Change("+", n.path, n.kind) for n in wanted.nodes.values())
-        return Plan(wanted.suite.name, True, added, refusals=tuple(refusals))
+        return Plan(wanted.suite.name, True, added, refusals=tuple(refusals), begun=False)
     changes: list[Change] = []
     notes: list[Note] = []
     merged: dict[str, tuple[Attribute, ...]] = {}
@@ -73,7 +75,8 @@ def plan(
         if path not in wanted.nodes or wanted.nodes[path].kind != node.kind:
             changes.append(Change("-", path, node.kind, cost=_cost(node)))
             refusals += _busy(node)
-    return Plan(wanted.suite.name, False, tuple(changes), tuple(notes), tuple(refusals), kept, merged)
+    begun = "begun:1" in running.suite.head
+    return Plan(wanted.suite.name, False, tuple(changes), tuple(notes), tuple(refusals), kept, begun, merged)
 
 
 def _cut(path: str, name: str) -> Refusal:

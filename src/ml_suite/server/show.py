@@ -56,6 +56,8 @@ def totals(plan: Plan, files: FileChanges) -> str:
     if plan.empty and files.empty:
         return f"Nothing to change: {plan.kept} nodes and {files.unchanged} files are as wanted."
     nodes = f"{plan.count('+')} to add, {plan.count('~')} to change, {plan.count('-')} to remove."
+    if not plan.begun and not plan.new:
+        nodes += " The suite is loaded and waits to be started."
     kept = f" {plan.kept} nodes keep their state." if not plan.new else ""
     text = f"{files.written} files to write, {len(files.removed)} to remove, {files.unchanged} unchanged."
     return f"{nodes}{kept} {text}"
