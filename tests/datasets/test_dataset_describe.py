@@ -168,3 +168,34 @@ def test_windows_against_a_brute_force() -> None:
         for length in (1, 5, 8, 100):
             touched = [len({r // length for r in range(s, s + window)}) for s in range(64 - window + 1)]
             assert mean_chunks_touched(64, window, length) == pytest.approx(sum(touched) / len(touched))
+
+
+@pytest.mark.anemoi
+def test_the_status_of_a_build(laid_out: Workshop, tmp_path: Path) -> None:
+    shop = laid_out.copy(tmp_path)
+    shop.succeed("load", "--part", "2/2")
+    environment = {
+        **os.environ,
+        "ML_SUITE_HOME": str(tmp_path),
+        "ML_SUITE_ENVIRONMENT": str(shop.python.parent.parent),
+    }
+    for dataset in (shop.name, str(shop.store)):
+        command = [
+            sys.executable,
+            "-c",
+            "from ml_suite.cli import main; main()",
+            "dataset",
+            "status",
+            dataset,
+        ]
+        done = subprocess.run(
+            [*command, "--json"], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["registered"] is None
+        assert found["build"]["phase"] == "loading"
+        assert found["build"]["percent"] == 50
+        assert found["build"]["missing_groups"] == [0, 1, 2, 3]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert "loading, 50% of 8 groups, missing: 0, 1, 2, 3" in done.stdout

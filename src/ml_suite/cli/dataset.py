@@ -104,18 +104,18 @@ def status(dataset: str, environment: Path | None, as_json: bool) -> None:
     from ml_suite.errors import DatasetError
 
     name = Path(dataset).name.removesuffix(".zarr")
-    found = None
-    if not is_path(dataset):
+    found, path = None, local_store(dataset)
+    # without services a build on this machine can still be looked at
+    if not is_path(dataset) and (path is None or connections_file().exists()):
         from ml_suite.datasets.whereabouts import find
 
         found = find(name, connections())
-    path = None if found else local_store(dataset)
     if found is None and path is None:
         raise DatasetError(
             f"there is no dataset {dataset} in the catalogue, nor in the work folder of this machine",
-            "List what is registered: ml-suite services status shows the catalogue's address.",
+            "ml-suite services status shows the address of the catalogue's pages, which list all names.",
         )
-    built = build_progress(path, environment) if path else None
+    built = build_progress(path, environment) if path and not found else None
     if as_json:
         print_json(
             {
