@@ -70,6 +70,8 @@ def of_trial(job: Job, plan: StudyPlan, spec: TrialSpec, result: TrialResult) ->
     url = f"{job.deployment.outputs.checkpoints.rstrip('/')}/{plan.study}/{spec.step}-{spec.trial:05d}"
     tags: dict[str, str] = {}
     if weights is not None:
+        # trained again, a trial has other weights: they must not replace those that somebody may be using
+        url = f"{url}-{weights.sha256[:16]}"
         tags = {
             "ml_suite.checkpoint": _text(weights.uuid),
             "ml_suite.checkpoint_sha256": weights.sha256,

@@ -35,7 +35,7 @@ def collect(resolved: Resolved, cycle: str = ONCE, now: datetime | None = None) 
     tree = WorkTree.of(resolved, next(iter(resolved.hosts)), cycle)
     plan = _load(StudyPlan, tree.plan)
     selection = _load(Selection, tree.selection)
-    results = _results(tree, plan, selection)
+    results = _results(tree, plan)
     direction = plan.direction if plan else "minimize"
     rows = summary.rows(results, direction, selection)
     evaluation = _load(Evaluation, tree.evaluation / "scores.json")
@@ -43,7 +43,7 @@ def collect(resolved: Resolved, cycle: str = ONCE, now: datetime | None = None) 
     pairs = [
         (a.value, b.value) for a, b in summary.step_pairs(rows) if a.value is not None and b.value is not None
     ]
-    planned = _planned(deployment, plan, tree)
+    planned = _planned(deployment, plan)
     return Report(
         suite=deployment.suite,
         cycle=cycle,
@@ -54,7 +54,7 @@ def collect(resolved: Resolved, cycle: str = ONCE, now: datetime | None = None) 
         metric=plan.metric if plan else selection.result.metric if selection else None,
         direction=direction,
         seed=plan.seed if plan else None,
-        subset=plan.subset if plan else None,
+        subset=plan.subset if plan and deployment.hpo else None,
         keep=plan.keep if plan else None,
         dataset=deployment.dataset_name,
         samples=plan.samples if plan else {},
@@ -66,7 +66,9 @@ def collect(resolved: Resolved, cycle: str = ONCE, now: datetime | None = None) 
         account=summary.account(rows, planned),
         failures=summary.failures(rows),
         rank_correlation=summary.kendall_tau(pairs),
-        cost=summary.cost(results, _gpus(deployment), plan.trials if plan else 0) if results else None,
+        cost=summary.cost(results, _gpus(deployment), plan.trials if plan and deployment.hpo else 0)
+        if results
+        else None,
         evaluation=evaluation,
         training=registered.metadata if registered else None,
         links=_links(registered, tree),
@@ -88,19 +90,16 @@ def _load(model: type[Model], path: Path) -> Model | None:
         raise StudyError(f"{path} is damaged or of another version", "Run its task again.") from error
 
 
-def _results(tree: WorkTree, plan: StudyPlan | None, selection: Selection | None) -> list[TrialResult]:
-    if plan is None:
-        return [selection.result] if selection else []
-    files = [*tree.study.glob("step1/*.jsonl"), *tree.study.glob("step2/*.jsonl")]
-    return merge(files, plan.study)
+def _results(tree: WorkTree, plan: StudyPlan | None) -> list[TrialResult]:
+    return merge(tree.study.glob("step*/*.jsonl"), plan.study) if plan else []
 
 
-def _planned(deployment: Deployment, plan: StudyPlan | None, tree: WorkTree) -> dict[int, int]:
+def _planned(deployment: Deployment, plan: StudyPlan | None) -> dict[int, int]:
+    if deployment.hpo is None:
+        return {0: 1}
     if plan is not None:
         return {1: plan.trials, 2: plan.keep}
-    if deployment.hpo is not None:
-        return {1: deployment.hpo.step1.trials, 2: deployment.hpo.keep_count}
-    return {0: 1}
+    return {1: deployment.hpo.step1.trials, 2: deployment.hpo.keep_count}
 
 
 def _gpus(deployment: Deployment) -> dict[int, int]:
