@@ -10,7 +10,7 @@ import pytest
 
 from ml_suite.evaluation.scores import Evaluation
 from ml_suite.study.contract import Selection, TrialSpec
-from tests.lineage.whole import SUITE, Suite
+from tests.lineage.whole import Suite
 
 # the first test also builds the dataset and trains
 pytestmark = [pytest.mark.anemoi, pytest.mark.timeout(900)]
@@ -138,22 +138,3 @@ except StudyError as error:
     assert selection.result.checkpoint is not None
     told = python(finished, code, selection.result.checkpoint.path, spec.dataset.path)
     assert "Shorten evaluation.lead_time" in told
-
-
-def test_the_weights_in_use_are_judged_beside_a_new_winner(finished: Suite) -> None:
-    """A second cycle: the catalogue's weights come from S3 and are scored exactly as they were a cycle ago."""
-    first = scores(finished)
-    cycle = {"ML_SUITE_CYCLE": "19960201"}
-    for words in ("train", "deliver", "evaluate", "register"):
-        code, output = finished.job(words, ANEMOI_BASE_SEED="7", **cycle)
-        assert code == 0, output
-    root = finished.tree.root.parent / "19960201"
-    second = Evaluation.load(root / "evaluation" / "scores.json")
-    assert second.incumbent is not None
-    assert second.incumbent.sha256 == first.winner.sha256
-    assert second.incumbent.loss == first.winner.loss
-    assert second.incumbent.rmse == first.winner.rmse
-    entry = json.loads((root / "registered.json").read_text())["metadata"]
-    assert [version["cycle"] for version in entry["history"]] == ["once", "19960201"]
-    assert entry["promoted"] in entry["weights"]
-    assert finished.command("lineage", SUITE, "--verify").returncode == 0

@@ -146,3 +146,28 @@ def test_the_report_has_the_addresses(finished: Suite) -> None:
     assert report["missing"] == []
     assert report["links"]["objects"]["archive"].startswith("s3://ml-artefacts/storm/once/")
     assert report["winner"]["step"] == 0
+
+
+def test_a_second_cycle_is_judged_against_the_weights_in_use(finished: Suite) -> None:
+    """A second cycle: the catalogue's weights come from S3 and are scored exactly as they were a cycle ago."""
+    first = Evaluation.load(finished.tree.evaluation / "scores.json")
+    cycle = {"ML_SUITE_CYCLE": "19960201"}
+    for words in ("train", "deliver", "evaluate", "register"):
+        code, output = finished.job(words, ANEMOI_BASE_SEED="7", **cycle)
+        assert code == 0, output
+    root = finished.tree.root.parent / "19960201"
+    second = Evaluation.load(root / "evaluation" / "scores.json")
+    assert second.incumbent is not None
+    assert second.incumbent.sha256 == first.winner.sha256
+    assert second.incumbent.loss == first.winner.loss
+    assert second.incumbent.rmse == first.winner.rmse
+    entry = json.loads((root / "registered.json").read_text())["metadata"]
+    assert [version["cycle"] for version in entry["history"]] == ["once", "19960201"]
+    assert entry["promoted"] in entry["weights"]
+    # the first cycle's task once more: its own record as before, the entry stays the second cycle's
+    before = finished.tree.registered.read_bytes(), lineage(finished, SUITE)
+    finished.succeed("register")
+    assert (finished.tree.registered.read_bytes(), lineage(finished, SUITE)) == before
+    checks = lineage(finished, SUITE, "--verify")["checks"]
+    objects = [c for c in checks if c["what"].endswith(".ckpt: sha256")]
+    assert [c["verdict"] for c in objects] == ["ok", "ok"]

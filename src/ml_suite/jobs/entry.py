@@ -45,12 +45,13 @@ class Facts:
 
 
 def compose(facts: Facts, decision: Promotion, previous: TrainingMetadata | None) -> TrainingMetadata:
-    """Metadata of the entry: this cycle's, with the history of all cycles."""
+    """Metadata of the entry as this cycle leaves it, with the history of the cycles before."""
     version = _version(facts, decision)
-    history = [v for v in (previous.history if previous else []) if not _same(v, version)]
-    history.append(version)
+    known = previous.history if previous else []
+    before = next((known[:i] for i, v in enumerate(known) if _same(v, version)), known)
+    history = [*before, version]
     in_use = [v.checkpoint.uuid for v in history if v.promoted and v.checkpoint]
-    kept = previous.archive if previous and _same(previous.history[-1], version) else None
+    kept = previous.archive if previous and known and _same(known[-1], version) else None
     return TrainingMetadata(
         uuid=entry_uuid(facts.suite),
         name=facts.suite,
@@ -77,6 +78,11 @@ def compose(facts: Facts, decision: Promotion, previous: TrainingMetadata | None
         archive=kept,
         software=facts.evaluation.software,
     )
+
+
+def outdated(composed: TrainingMetadata, previous: TrainingMetadata | None) -> bool:
+    """Tell whether later cycles are registered: then the entry stays theirs, and the task only ran again."""
+    return previous is not None and len(previous.history) > len(composed.history)
 
 
 def _version(facts: Facts, decision: Promotion) -> Version:

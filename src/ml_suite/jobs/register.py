@@ -18,7 +18,7 @@ from ml_suite.evaluation.scores import Evaluation
 from ml_suite.jobs import callback
 from ml_suite.jobs.artefacts import Artefacts
 from ml_suite.jobs.context import Job
-from ml_suite.jobs.entry import Facts, compose
+from ml_suite.jobs.entry import Facts, compose, outdated
 from ml_suite.jobs.evaluate import FIGURES, SCORES, winner_of
 from ml_suite.jobs.outbox import Deliveries
 from ml_suite.layout import WorkTree
@@ -82,8 +82,10 @@ def register(job: Job) -> Registered:
         deployment=_source(job.resolved.source),
     )
     decision = decide(evaluation)
-    metadata = compose(facts, decision, _previous(catalogue, job.deployment.suite))
-    entry = catalogue.put_training(job.deployment.suite, metadata.model_dump(mode="json"))
+    previous = _previous(catalogue, job.deployment.suite)
+    metadata = compose(facts, decision, previous)
+    kept = previous if previous and outdated(metadata, previous) else metadata
+    entry = catalogue.put_training(job.deployment.suite, kept.model_dump(mode="json"))
     run_page = deliveries.run(selection.step, selection.trial)
     done = Registered(
         training=entry.key,
