@@ -201,15 +201,17 @@ def test_lineage_is_verified_and_can_be_recomputed_by_hand(demo: Demo) -> None:
         aws_secret_access_key=s3["secret_access_key"],
         region_name=s3["region"],
     )
-    checkpoint = nodes["checkpoint"]
-    bucket, _, key = checkpoint["address"].removeprefix("s3://").partition("/")
+    weights, stored = nodes["weights"], nodes["object"]
+    bucket, _, key = stored["s3"].removeprefix("s3://").partition("/")
     body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
-    assert hashlib.sha256(body).hexdigest() == checkpoint["sha256"]
+    assert hashlib.sha256(body).hexdigest() == weights["sha256"]
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         name = next(n for n in archive.namelist() if n.endswith("anemoi-metadata/anemoi.json"))
         metadata = json.loads(archive.read(name))
-    assert metadata["uuid"] == checkpoint["uuid"]
+    assert metadata["uuid"] == weights["uuid"]
     assert nodes["dataset"]["uuid"] in json.dumps(metadata)
+    assert all(edge["broken"] is None for edge in lineage["edges"])
+    assert all(node["present"] for node in lineage["nodes"])
     recipe = nodes["recipe"]
     blob = subprocess.run(
         ["git", "cat-file", "-p", recipe["blob"]], cwd=demo.repository, capture_output=True, check=True

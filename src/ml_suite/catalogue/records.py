@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ml_suite.catalogue import naming
 from ml_suite.catalogue.refusal import Refusal
+from ml_suite.config.naming import CONVENTION, EXAMPLE, parse
 
 Record = dict[str, Any]
 
@@ -133,8 +133,8 @@ def complete(kind: Collection, key: str, record: Record) -> Record:
     Refusal
         422 with what is wrong.
     """
-    if kind.name == "datasets" and (wrong := naming.problem(key)):
-        raise Refusal(422, wrong)
+    if kind.name == "datasets":
+        _check_name(key)
     if not _KEY.fullmatch(key):
         raise Refusal(
             422, f"the key {key[:80]!r} is too long or not made of letters, digits, '.', '_' and '-'"
@@ -210,3 +210,11 @@ def spelled(wanted: str) -> str:
 def dump(value: Any) -> str:
     """Strict, compact JSON."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _check_name(name: str) -> None:
+    try:
+        parse(name)
+    except ValueError as error:
+        reason = f"the dataset name {name[:200]!r} does not follow the naming convention: {error}"
+        raise Refusal(422, f"{reason}; it reads {CONVENTION}, for example {EXAMPLE}") from error

@@ -244,7 +244,7 @@ def connections() -> Connections:
 def library() -> Path:
     """Copy of this package that the training environment can import."""
     from ml_suite.home import home
-    from ml_suite.server.library import install_library
+    from ml_suite.library import install_library
 
     return install_library(home())
 

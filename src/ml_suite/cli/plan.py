@@ -85,10 +85,10 @@ def prepare(
     from ml_suite.config.locate import shipped
     from ml_suite.config.resolve import resolve
     from ml_suite.home import home
+    from ml_suite.library import install_library, library_folder
     from ml_suite.server.client import connect
     from ml_suite.server.deploy import Places
     from ml_suite.server.deploy import prepare as compare
-    from ml_suite.server.library import install_library, library_folder
     from ml_suite.services.addresses import Places as Services
     from ml_suite.suite.build import build
     from ml_suite.suite.nodes import Places as SuitePlaces
@@ -98,13 +98,13 @@ def prepare(
     # tell early that nobody answers, before anything is built
     reached = connect(address)
     root = folder(deployment)
-    tree = Places(root, deployment.suite).tree
+    tree = Places(root, deployment.node).tree
     resolved = resolve(deployment, file, tree, Services(home()).connections)
     library = install_library(root) if install else library_folder(root)
-    places = SuitePlaces(tree / "scripts", root / "jobs", library, Path(sys.executable))
+    places = SuitePlaces(tree / "scripts", root / "jobs", library, Path(sys.executable), address.host)
     built = build(resolved, places, shipped() / "suites" / "scripts")
     files = deployed_files(file, resolved, built.files)
-    return compare(reached, root, built.defs, deployment.suite, files, overrule), resolved
+    return compare(reached, root, built.defs, deployment.node, files, overrule), resolved
 
 
 def validated(file: Path) -> Deployment:

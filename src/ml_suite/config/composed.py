@@ -16,6 +16,7 @@ import ml_suite
 from ml_suite import atomic
 from ml_suite.errors import ConfigError
 from ml_suite.home import cache
+from ml_suite.library import install_library
 
 SECONDS = 180
 """Composing takes 3 s; a cold file system takes longer."""
@@ -129,7 +130,7 @@ def _run(config: Path, environment: Path, values: dict[str, Any], candidates: li
     try:
         done = subprocess.run(
             command,
-            env={**os.environ, "PYTHONPATH": str(Path(ml_suite.__file__).parents[1])},
+            env={**os.environ, "PYTHONPATH": str(install_library(cache()))},
             cwd=config.parent,
             capture_output=True,
             text=True,

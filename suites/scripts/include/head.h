@@ -1,7 +1,7 @@
 #!/bin/bash
 # One try of %ECF_NAME%. This file carries the task's password: mode 0600, never shown.
 set -eEuo pipefail
-umask 077
+umask '%UMASK:027%'
 
 export ECF_PORT='%ECF_PORT%'
 export ECF_HOST='%ML_SUITE_SERVER%'
@@ -23,7 +23,7 @@ export OMP_NUM_THREADS='%CPUS:1%'
 # What ecFlow is to be told is written down first, so that the keeper can say it if the job cannot.
 tell() {
     local word=$1 option=$2
-    printf '%%s\n' "$word" >"$ML_SUITE_OUTCOME"
+    (umask 077 && printf '%%s\n' "$word" >"$ML_SUITE_OUTCOME")
     if ecflow_client "$option"; then
         printf 'said\n' >>"$ML_SUITE_OUTCOME"
     fi

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import ml_suite
-from ml_suite.server.library import install_library
+from ml_suite.library import install_library
 
 
 def test_jobs_import_the_copy_and_nothing_else(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_full_disk_leaves_nothing_under_the_final_name(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ml_suite.server.library._copy", full)
+        patch.setattr("ml_suite.library._copy", full)
         with pytest.raises(OSError, match="No space left"):
             install_library(tmp_path)
     assert not list((tmp_path / "lib").iterdir())
