@@ -55,6 +55,15 @@ def test_the_better_weights_are_promoted(
     assert decision.reason
 
 
+def test_weights_that_fail_on_these_data_are_replaced_and_the_reason_says_so() -> None:
+    scores = evaluation({"loss": 0.2}, None)
+    contestants = [*scores.request.contestants, Contestant(role="incumbent", uuid="c", sha256="d")]
+    request = scores.request.model_copy(update={"contestants": contestants})
+    decision = decide(scores.model_copy(update={"request": request}))
+    assert decision.promote
+    assert "could not be judged" in decision.reason
+
+
 def test_the_reason_names_both_numbers() -> None:
     reason = decide(evaluation({"loss": 0.25}, {"loss": 0.125})).reason
     assert "0.25" in reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -138,3 +139,26 @@ except StudyError as error:
     assert selection.result.checkpoint is not None
     told = python(finished, code, selection.result.checkpoint.path, spec.dataset.path)
     assert "Shorten evaluation.lead_time" in told
+
+
+def test_weights_in_use_that_cannot_be_judged_do_not_stop_the_winner(finished: Suite, tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from ml_suite.evaluation.run import evaluate
+from ml_suite.evaluation.scores import Contestant, Evaluation
+known = Evaluation.load(Path(sys.argv[1]))
+both = [*known.request.contestants, Contestant(role="incumbent", uuid="old", sha256="0" * 64)]
+request = known.request.model_copy(update={"contestants": both})
+files = {"winner": Path(sys.argv[2]), "incumbent": Path(sys.argv[3])}
+found = evaluate(request, files, Path(sys.argv[4]), known.winner.validation)
+assert found.models == known.models, found.models
+print(found.note)
+"""
+    (tmp_path / "old.ckpt").write_bytes(b"written by another age")
+    selection = Selection.load(finished.tree.selection)
+    spec = TrialSpec.load(finished.tree.trial(0, selection.trial) / "trial.json")
+    assert selection.result.checkpoint is not None
+    known = finished.tree.evaluation / "scores.json"
+    files = selection.result.checkpoint.path, tmp_path / "old.ckpt", spec.dataset.path
+    assert python(finished, code, known, *files).startswith("the incumbent could not be judged")

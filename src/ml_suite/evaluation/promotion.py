@@ -21,6 +21,8 @@ def decide(evaluation: Evaluation) -> Promotion:
     The trainer's loss decides; where only one of the two has it, the mean skill against persistence.
     """
     winner, incumbent = evaluation.winner, evaluation.incumbent
+    if incumbent is None and len(evaluation.request.contestants) > 1:
+        return Promotion(True, "the weights in use could not be judged on these data")
     if incumbent is None:
         return Promotion(True, "there were no weights in use to compare with")
     minimise = evaluation.request.direction == "minimize"

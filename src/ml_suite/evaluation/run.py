@@ -43,21 +43,28 @@ def evaluate(
     validation
         The winner's metric on the validation period.
     """
-    scored = [
-        (contestant, *_score(request, files[contestant.role], dataset)) for contestant in request.contestants
-    ]
-    winner = scored[0][2]
+    winner, *others = request.contestants
+    metrics, forecasts = _score(request, files[winner.role], dataset)
+    models, notes = [_scores(request, winner, metrics, forecasts, validation)], []
+    for contestant in others:
+        try:
+            models.append(
+                _scores(request, contestant, *_score(request, files[contestant.role], dataset), None)
+            )
+        # old weights may want other variables or another grid and fail anywhere; that must not stop the new ones
+        except Exception as error:
+            notes.append(
+                f"the {contestant.role} could not be judged on these data: {type(error).__name__}: {error}"
+            )
     return Evaluation(
         request=request,
-        starts=winner.starts,
-        lead_hours=winner.lead_hours,
-        units=winner.units,
-        persistence=winner.persistence,
-        models=[
-            _scores(request, contestant, metrics, forecasts, validation)
-            for contestant, metrics, forecasts in scored
-        ],
+        starts=forecasts.starts,
+        lead_hours=forecasts.lead_hours,
+        units=forecasts.units,
+        persistence=forecasts.persistence,
+        models=models,
         software=software(),
+        note="; ".join(" ".join(note.split())[:300] for note in notes),
     )
 
 
@@ -100,7 +107,7 @@ def _scores(
         uuid=contestant.uuid,
         sha256=contestant.sha256,
         loss=metrics.get(request.metric),
-        validation=validation if contestant.role == "winner" else None,
+        validation=validation,
         metrics=metrics,
         rmse=forecasts.rmse,
         skill=skill(forecasts.rmse, forecasts.persistence),

@@ -135,10 +135,17 @@ def _compute(
 def _incumbent(job: Job, winner: Checkpoint) -> CheckpointLink | None:
     """Weights that the catalogue says were in use before the winner."""
     from ml_suite.lineage.entries import read_training
+    from ml_suite.stores.s3 import head
 
     entry = read_training(job.deployment.suite, job.connections().catalogue)
     version = entry.incumbent(excluding=winner.uuid) if entry else None
-    return version.checkpoint if version else None
+    weights = version.checkpoint if version else None
+    if weights and head(weights.s3, job.connections().s3) is None:
+        words = f"the weights in use are gone from {weights.s3}: nothing to compare with"
+        callback.label("info", words)
+        print(words)
+        return None
+    return weights
 
 
 def _fetch(job: Job, incumbent: CheckpointLink) -> Path:

@@ -131,7 +131,9 @@ class _Search:
 
     def _query(self, collection: str, **filters: str) -> list[Entry]:
         where = self.connections.catalogue
-        return catalogue_reader.query(where.url, collection, where.token.get_secret_value(), _SECONDS, **filters)
+        return catalogue_reader.query(
+            where.url, collection, where.token.get_secret_value(), _SECONDS, **filters
+        )
 
 
 def _is_key(text: str) -> bool:
