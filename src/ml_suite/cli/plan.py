@@ -98,13 +98,13 @@ def prepare(
     # tell early that nobody answers, before anything is built
     reached = connect(address)
     root = folder(deployment)
-    tree = Places(root, deployment.node).tree
+    tree = Places(root, deployment.suite).tree
     resolved = resolve(deployment, file, tree, Services(home()).connections)
     library = install_library(root) if install else library_folder(root)
     places = SuitePlaces(tree / "scripts", root / "jobs", library, Path(sys.executable), address.host)
     built = build(resolved, places, shipped() / "suites" / "scripts")
     files = deployed_files(file, resolved, built.files)
-    return compare(reached, root, built.defs, deployment.node, files, overrule), resolved
+    return compare(reached, root, built.defs, deployment.suite, files, overrule), resolved
 
 
 def validated(file: Path) -> Deployment:

@@ -116,7 +116,7 @@ def _maximize(deployment: Deployment | None, suite: str) -> bool:
 
     if deployment is None:
         try:
-            deployment = Resolved.load(home() / "suites" / _node(suite) / "resolved.json").deployment
+            deployment = Resolved.load(home() / "suites" / suite / "resolved.json").deployment
         except ConfigError:
             return False
     return deployment.hpo is not None and deployment.hpo.direction == "maximize"

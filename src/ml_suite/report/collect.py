@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 
-from ml_suite.config.deployment import Deployment, Resources, node_name
+from ml_suite.config.deployment import Deployment, Resources
 from ml_suite.config.resolved import Resolved
 from ml_suite.errors import MlSuiteError, StudyError
 from ml_suite.evaluation.scores import Evaluation
@@ -184,7 +184,7 @@ def deployed(suite: str, home: Path) -> Resolved:
     MlSuiteError
         If it was never deployed from here.
     """
-    path = home / "suites" / node_name(suite) / "resolved.json"
+    path = home / "suites" / suite / "resolved.json"
     if not path.exists():
         known = sorted(p.parent.name for p in home.glob("suites/*/resolved.json"))
         hint = f"Deployed here: {', '.join(known)}." if known else "Run: ml-suite deploy FILE"
