@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ml_suite.cli.options import json_option, print_json
+from ml_suite.cli.options import console, json_option, next_step, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,7 +88,6 @@ def describe(
     from ml_suite.datasets import tables
 
     show(tables.description(found))
-    from ml_suite.cli.options import next_step
 
     next_step("ml-suite dataset status", found.name)
 
@@ -99,7 +98,6 @@ def describe(
 @json_option
 def status(dataset: str, environment: Path | None, as_json: bool) -> None:
     """Tell where the copies of DATASET are, or how far it is built; a name, or the path of a store."""
-    from ml_suite.cli.options import next_step
     from ml_suite.datasets import tables
     from ml_suite.errors import DatasetError
 
@@ -139,7 +137,6 @@ def status(dataset: str, environment: Path | None, as_json: bool) -> None:
 @json_option
 def register(path: Path, environment: Path | None, as_json: bool) -> None:
     """Enter the finished dataset at PATH in the catalogue, under its file name."""
-    from ml_suite.cli.options import next_step
     from ml_suite.datasets.environment import ask, find_python
     from ml_suite.datasets.register import RegisteredDataset
 
@@ -212,7 +209,6 @@ def show_progress(built: BuildProgress) -> None:
     DatasetError
         If there is nothing at its path.
     """
-    from ml_suite.cli.options import next_step
     from ml_suite.datasets.store import Phase
     from ml_suite.errors import DatasetError
 
@@ -251,10 +247,6 @@ def library() -> Path:
 
 def show(parts: Iterable[object]) -> None:
     """Print tables, as wide as the terminal and never wrapped into nothing in a file."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160
+    out = console()
     for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str))
+        out.print(part, soft_wrap=isinstance(part, str))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ml_suite.cli.options import json_option, next_step, print_json
+from ml_suite.cli.options import console, json_option, next_step, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,8 +36,6 @@ def command(name: str, as_json: bool, verifying: bool, repository: Path, breaks:
     Everything is read from the catalogue and MLflow; no files of the suite are needed. Every link is found by a uuid or
     a checksum that both sides carry. The exit code is 1 when a link is broken or a check fails.
     """
-    from rich.console import Console
-
     from ml_suite.home import home
     from ml_suite.lineage.chain import build
     from ml_suite.lineage.find import find
@@ -51,10 +49,10 @@ def command(name: str, as_json: bool, verifying: bool, repository: Path, breaks:
     if as_json:
         print_json(_plain(graph, checks, verifying))
     else:
-        console = Console()
-        _show(graph, checks, console)
+        out = console()
+        _show(graph, checks, out)
         if breaks:
-            _show_breaks(graph, name, console)
+            _show_breaks(graph, name, out)
     if graph.broken or any(check.verdict == "mismatch" for check in checks):
         raise click.exceptions.Exit(1)
     if not as_json:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ml_suite.config.locate import near
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 DEPLOYMENT = "deployment.yaml"
+_PIPE_WIDTH = 160
 
 
 class DeploymentFile(click.ParamType):  # type: ignore[type-arg]  # no generic before Click 8.3
@@ -68,3 +72,13 @@ def coloured(report: str) -> str:
         return click.style(place, bold=True) + click.style(word, fg=_COLOURS[word], bold=True) + rest
 
     return _SEVERITY.sub(paint, report)
+
+
+def console() -> Console:
+    """A console as wide as the terminal; into a file or a pipe it writes wide lines instead of folding at 80."""
+    from rich.console import Console
+
+    made = Console(highlight=False)
+    if not made.is_terminal:
+        made.width = _PIPE_WIDTH
+    return made

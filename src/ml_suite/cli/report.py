@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ml_suite.cli.options import json_option, next_step, shown
+from ml_suite.cli.options import console, json_option, next_step, shown
 
 
 @click.command(short_help="Result, cost and failures of a study.")
@@ -42,11 +42,9 @@ def command(suite: str, html: Path | None, as_json: bool, cycle: str | None) -> 
         click.echo(report.model_dump_json(indent=2))
         return
     if html is None:
-        from rich.console import Console
-
         from ml_suite.report.text import show
 
-        show(report, Console())
+        show(report, console())
         next_step("ml-suite report", suite, "--html report.html")
         return
     click.echo(f"wrote {shown(html)}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ml_suite.cli.options import DEPLOYMENT, json_option, next_step, print_json
+from ml_suite.cli.options import DEPLOYMENT, console, json_option, next_step, print_json
 from ml_suite.cli.plan import server_option
 
 if TYPE_CHECKING:
@@ -129,11 +129,9 @@ def _node(suite: str) -> str:
 
 
 def _print(seen: Status) -> None:
-    from rich.console import Console
-
     from ml_suite.cli.tables import status_table
 
-    Console(highlight=False).print(status_table(seen))
+    console().print(status_table(seen))
 
 
 def _next(seen: Status, suite: str, watched: bool) -> None:
@@ -150,13 +148,12 @@ def _watch(read: Callable[[], Status], every: float) -> Status:
 
 
 def _live(read: Callable[[], Status], every: float) -> Status:
-    from rich.console import Console
     from rich.live import Live
 
     from ml_suite.cli.tables import status_table
 
     last = first = read()
-    with Live(status_table(first), console=Console(highlight=False), auto_refresh=False) as live:
+    with Live(status_table(first), console=console(), auto_refresh=False) as live:
         for seen in _follow(read, every, first):
             live.update(status_table(seen), refresh=True)
             last = seen
