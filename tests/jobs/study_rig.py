@@ -20,7 +20,7 @@ from ml_suite.study.record import merge
 NAME = "demo-na-an-storm-ncl-1p25-1996-1996-6h-v1"
 
 PROGRAM = """
-import json, math, os, sys, time
+import json, math, os, subprocess, sys, time
 from pathlib import Path
 spec = json.loads(Path(sys.argv[1]).read_text())
 here = Path(sys.argv[1]).parent
@@ -30,6 +30,10 @@ with open(here.parents[2] / "calls", "a") as f:
 x = spec["params"].get("x", 0.5)
 value = (x - 0.3) ** 2 + 1 / spec["samples"]
 if how == "hang":
+    time.sleep(600)
+if how == "brood":
+    child = subprocess.Popen(["sleep", "600"], start_new_session=False)
+    (here.parents[2] / "child").write_text(str(child.pid))
     time.sleep(600)
 if how == "slow":
     time.sleep(1.0)

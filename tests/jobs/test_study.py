@@ -141,6 +141,45 @@ def test_a_killed_shard_leaves_nothing_running_and_goes_on(rig: Rig) -> None:
     assert rig.calls().count("1/0") == 1
 
 
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_what_a_killed_trial_left_running_is_ended_before_it_runs_again(rig: Rig) -> None:
+    rig.study("plan")
+    rig.behave(**{"1/0": "brood"})
+    shard = rig.start("study", "shard", "--shard", "0")
+    child_file = rig.job.tree.study / "child"
+    wait_for(child_file)
+    while not (text := child_file.read_text()):
+        time.sleep(0.01)
+    shard.kill()
+    shard.communicate()
+    assert alive(int(text))
+    rig.behave()
+    rig.study("shard", "--shard", "0")
+    assert not alive(int(text))
+    assert states(rig)[0] == "complete"
+
+
+def test_a_program_that_does_not_exist_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = make(tmp_path, monkeypatch)
+    rig.study("plan")
+    plan = StudyPlan.load(rig.job.tree.plan)
+    plan.model_copy(update={"command": ["/no/such/program"]}).save(rig.job.tree.plan)
+    with pytest.raises(StudyError, match=r"cannot be started: .*No such file"):
+        rig.study("shard", "--shard", "0")
+
+
+def test_a_shard_beyond_their_number_has_nothing_to_do(rig: Rig) -> None:
+    rig.study("plan")
+    rig.study("shard", "--shard", "2")
+    assert rig.calls() == []
+
+
 def test_sigterm_preempts_the_trial_and_a_second_run_finishes(rig: Rig) -> None:
     rig.study("plan")
     rig.behave(**{"1/2": "hang"})

@@ -28,8 +28,8 @@ def parameters(plan: StudyPlan, trial: int) -> dict[str, Any]:
 
 
 def of_shard(plan: StudyPlan, shard: int) -> list[int]:
-    """Trials that a job of step 1 runs."""
-    return list(range(shard, plan.trials, plan.shards))
+    """Trials that a job of step 1 runs; none for a job beyond the number of shards."""
+    return list(range(shard, plan.trials, plan.shards)) if shard < plan.shards else []
 
 
 def specification(plan: StudyPlan, step: Literal[0, 1, 2], trial: int, place: Place) -> TrialSpec:

@@ -147,7 +147,8 @@ def sweep(folder: Path) -> None:
     except (OSError, ValueError, KeyError):
         return
     members = [int(p.name) for p in Path("/proc").glob("[0-9]*") if _group(int(p.name)) == pid]
-    if any((m == pid and _started(m) == started) or _marked(m, folder) for m in members):
+    # the number of a process is not given away while a group has its name, unless the whole group is gone
+    if any((m == pid and _started(m) == started) or _belongs(m, folder) for m in members):
         _signal(os.killpg, pid, signal.SIGKILL)
         while any(_group(m) == pid for m in members):
             time.sleep(0.02)
@@ -178,8 +179,12 @@ def _started(pid: int) -> str | None:
     return fields[19] if fields else None
 
 
-def _marked(pid: int, folder: Path) -> bool:
+def _belongs(pid: int, folder: Path) -> bool:
+    """Tell whether a process works in the folder, or was started for it."""
+    about = Path(f"/proc/{pid}")
     try:
-        return f"{MARK}={folder}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return (about / "cwd").readlink() == folder or (
+            f"{MARK}={folder}".encode() in (about / "environ").read_bytes().split(b"\0")
+        )
     except OSError:
         return False

@@ -174,8 +174,9 @@ def _alone(folder: Path, stop: Event) -> Iterator[None]:
     with (folder / _LOCK).open("w") as lock:
         while True:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                # a record lock: unlike flock it does not stay with children that outlive this process
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
                 if stop.wait(0.5):
                     raise StudyError(f"told to stop while another job runs the trial in {folder}") from None
                 continue
