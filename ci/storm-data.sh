@@ -10,7 +10,8 @@ set -euo pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/ml-suite
-out=${1:-$cache/sources/storm1996}
+# not below XDG_CACHE_HOME: the demo's deployment names this folder
+out=${1:-$HOME/.cache/ml-suite/sources/storm1996}
 python=${ML_SUITE_ENVIRONMENT:-$cache/anemoi}/bin/python
 target=storm1996_6h.nc
 step=$repository/recipes/sources/storm1996.py

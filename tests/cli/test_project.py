@@ -44,7 +44,7 @@ def test_init_writes_a_valid_project_with_the_editor_s_line(project: Path) -> No
     done = run("validate", project)
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == [
-        "p/deployment.yaml is valid: 6 trials, 2 retrained, 1 host",
+        "p/deployment.yaml is valid: 12 trials, 2 retrained, 1 host",
         "Next: ml-suite plan p/deployment.yaml",
     ]
     assert "note: the search space is not checked" in done.stderr

@@ -247,7 +247,7 @@ class TestComposed:
 
     def test_step_2_keeps_the_batch_of_step_1(self, trained: Path) -> None:
         # more GPUs than this machine has, so look only at what the layouts say
-        edit(trained, ("step2: {keep: 34%}", "step2: {keep: 34%, resources: {gpus: 3, walltime: 1h}}"))
+        edit(trained, ("step2: {keep: 17%}", "step2: {keep: 17%, resources: {gpus: 3, walltime: 1h}}"))
         told = "\n".join(errors(trained))
         assert (
             "step 1 searches a batch of 4 samples (4 on each of 1 replicas), which 3 replicas cannot share"

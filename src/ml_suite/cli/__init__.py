@@ -51,6 +51,7 @@ Exit codes:
   0    done
   1    error
   2    usage, or an invalid deployment
+  3    plan --detailed-exitcode: there are changes
   4    a person has to log in or renew a credential
   5    the ecFlow server cannot be reached
   130  interrupted

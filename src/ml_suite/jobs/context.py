@@ -33,7 +33,9 @@ class Job:
         resolved = Resolved.load()
         host = os.environ.get("ML_SUITE_HOST") or next(iter(resolved.hosts))
         if host not in resolved.hosts:
-            raise ConfigError(f"host {host!r} is not in the deployment", f"It has {', '.join(resolved.hosts)}.")
+            raise ConfigError(
+                f"host {host!r} is not in the deployment", f"It has {', '.join(resolved.hosts)}."
+            )
         return cls(resolved, host, os.environ.get("ML_SUITE_CYCLE") or ONCE)
 
     @property
