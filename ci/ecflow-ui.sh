@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A picture of the running server as operators see it: ecFlowUI in a virtual screen.
-# usage: ci/ecflow-ui.sh OUT.png [NODE_ROWS_TO_SCROLL]
+# usage: ci/ecflow-ui.sh OUT.png [WHEEL_CLICKS_DOWN]
 source "$(dirname "$0")/common.sh"
 OUT=$1
 apt_need xvfb xdotool imagemagick ecflow-client
@@ -23,9 +23,13 @@ sleep 8
 WINDOW=$(xdotool search --onlyvisible --name 'ecFlowUI' | head -1)
 xdotool windowmove "$WINDOW" 0 0 windowsize "$WINDOW" 1500 1150
 sleep 1
-# a small info panel, so that the tree has the room; then unfold everything below the server
+# drag the splitter down, so that the tree has the room; unfold everything below the server; scroll to the rows asked for
+xdotool mousemove 750 541 mousedown 1 mousemove 750 700 mousemove 750 1090 mouseup 1
+sleep 0.5
 xdotool mousemove 100 90 click 1
 sleep 0.5
 xdotool key asterisk
-sleep 2
+sleep 1
+[ "${2:-0}" = 0 ] || xdotool mousemove 600 500 click --repeat "$2" --delay 20 5
+sleep 1.5
 import -window root "$OUT"

@@ -133,7 +133,7 @@ def _add_main(suite: ecflow.Suite, resolved: Resolved) -> None:
         add_training(main, resolved)
         chosen, delivered = "training/train == complete", "training == complete"
     first = next(iter(deployment.hosts))
-    evaluate = Task("evaluate", "evaluate", host=first, trigger=chosen, labels=("score",))
+    evaluate = Task("evaluate", "evaluate", host=first, trigger=chosen, labels=("score", "info"))
     add_task(main, evaluate, resolved)
     register = Task(
         "register",
@@ -150,5 +150,5 @@ def _add_lag(suite: ecflow.Suite, resolved: Resolved) -> None:
     family = suite.add_family("lag")
     family.add_trigger("main == complete")
     add_host(family, next(iter(resolved.deployment.hosts)), resolved)
-    add_task(family, Task("archive", "archive", tries=TRIES_SAFE), resolved)
-    add_task(family, Task("clean", "clean", trigger="archive == complete"), resolved)
+    add_task(family, Task("archive", "archive", tries=TRIES_SAFE, labels=("info",)), resolved)
+    add_task(family, Task("clean", "clean", trigger="archive == complete", labels=("info",)), resolved)

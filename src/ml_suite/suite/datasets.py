@@ -18,7 +18,7 @@ def tasks(parts: int, hosts: Iterable[str]) -> list[Task]:
     """Tasks of one dataset, in the order of a person's reading."""
     loads = [f"load_{i}" for i in range(1, parts + 1)]
     return [
-        Task("init", "dataset_init"),
+        Task("init", "dataset_init", labels=("info",)),
         *(
             Task(
                 name,
@@ -26,13 +26,20 @@ def tasks(parts: int, hosts: Iterable[str]) -> list[Task]:
                 trigger="init == complete",
                 tries=TRIES_SAFE,
                 meters=("groups",),
+                labels=("info",),
                 variables={"PART": i, "PARTS": parts},
             )
             for i, name in enumerate(loads, start=1)
         ),
-        Task("check", "dataset_check", trigger=all_complete(loads)),
-        Task("finalise", "dataset_finalise", trigger="check == complete"),
-        Task("register", "dataset_register", trigger="finalise == complete", tries=TRIES_SAFE),
+        Task("check", "dataset_check", trigger=all_complete(loads), labels=("info",)),
+        Task("finalise", "dataset_finalise", trigger="check == complete", labels=("info",)),
+        Task(
+            "register",
+            "dataset_register",
+            trigger="finalise == complete",
+            tries=TRIES_SAFE,
+            labels=("info",),
+        ),
         Task(
             "upload",
             "dataset_upload",

@@ -90,9 +90,13 @@ def add_hpo(main: ecflow.Family, resolved: Resolved, hpo: Hpo) -> None:
     )
     on_first(step1, deliver)
     # the shortlist needs the trials, not their delivery: MLflow may be down
-    on_first(
-        family, Task("shortlist", "study_shortlist", trigger=all_complete(f"step1/{s.name}" for s in shards))
+    shortlist = Task(
+        "shortlist",
+        "study_shortlist",
+        trigger=all_complete(f"step1/{s.name}" for s in shards),
+        labels=("info",),
     )
+    on_first(family, shortlist)
     step2 = family.add_family("step2")
     step2.add_trigger("shortlist == complete")
     candidates = step2_tasks(deployment, hpo)
@@ -103,7 +107,8 @@ def add_hpo(main: ecflow.Family, resolved: Resolved, hpo: Hpo) -> None:
         Task(
             "deliver",
             "deliver",
-            trigger=all_complete([*(c.name for c in candidates), "../step1/deliver"]),
+            # the winner is part of what is delivered; without one the metrics still are
+            trigger="../step1/deliver == complete and (../select == complete or ../select == aborted)",
             tries=TRIES_SAFE,
             labels=("delivered",),
             limit="deliver",

@@ -93,7 +93,7 @@ def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, resolved: Resolve
         node.add_trigger(task.trigger)
     for name in task.meters:
         node.add_meter(name, 0, 100, 100)
-    for name in ("info", *task.labels):
+    for name in task.labels:
         node.add_label(name, "-")
     if task.walltime is not None:
         late = ecflow.Late()
