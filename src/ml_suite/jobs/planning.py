@@ -11,11 +11,11 @@ from ml_suite.errors import StudyError
 from ml_suite.jobs.context import Job
 from ml_suite.layout import WorkTree
 from ml_suite.quantities import format_fraction
-from ml_suite.study import data, periods, record
+from ml_suite.study import data, periods, record, trials
 from ml_suite.study import planning as studies
-from ml_suite.study.contract import Span, StudyPlan
+from ml_suite.study.contract import Layout, Span, StudyPlan, TrialResult
 from ml_suite.study.periods import Calendar, Window
-from ml_suite.trainers import runner, settings
+from ml_suite.trainers import anemoi, runner, settings
 from ml_suite.trainers.settings import Settings
 
 METRIC = {"anemoi": "val_multi_dataset_loss_epoch", "command": "value"}
@@ -117,7 +117,7 @@ def current(job: Job) -> StudyPlan:
         raise StudyError(f"there is no study in {job.tree.plan}", "Run the task plan first.") from error
 
 
-def results(tree: WorkTree, step: int, study: str | None = None) -> list[Any]:
+def results(tree: WorkTree, step: int, study: str | None = None) -> list[TrialResult]:
     """Return the merged record of one step."""
     return record.merge(tree.shard(step, "any").parent.glob("*.jsonl"), study)
 
@@ -134,8 +134,8 @@ def _freeze(job: Job, step1_epochs: int | None, **fields: Any) -> StudyPlan:
             "nothing says how many epochs a training has", "Set training.epochs in the deployment."
         )
     overrides = {**(composed.stated if composed else {}), **training.overrides}
-    _require_samples(samples["subset"], overrides, fields["replicas"])
-    return studies.freeze(
+    _require_samples(samples["subset"], fields["replicas"])
+    plan = studies.freeze(
         suite=job.deployment.suite,
         dataset=dataset,
         split=split,
@@ -149,6 +149,8 @@ def _freeze(job: Job, step1_epochs: int | None, **fields: Any) -> StudyPlan:
         training_seed=training.seed,
         **fields,
     )
+    require_shareable(plan)
+    return plan
 
 
 def _composed(job: Job) -> Settings | None:
@@ -188,7 +190,23 @@ def _spans(job: Job, composed: Settings | None) -> dict[str, Span]:
     return found
 
 
-def _require_samples(samples: int, overrides: dict[str, Any], replicas: dict[str, int]) -> None:
+def require_shareable(plan: StudyPlan) -> None:
+    """Look now whether each trial could be retrained, rather than after all of step 1.
+
+    Raises
+    ------
+    StudyError
+        If a global batch cannot be shared by the replicas of step 2.
+    """
+    if plan.trainer != "anemoi":
+        return
+    layout = Layout(replicas=plan.replicas["step2"], reference=plan.replicas["step1"])
+    for trial in range(plan.trials):
+        params = trials.parameters(plan, trial) if plan.space else {}
+        anemoi.scaled({**plan.overrides, **params}, layout)
+
+
+def _require_samples(samples: int, replicas: dict[str, int]) -> None:
     if samples < replicas["step1"]:
         raise StudyError(
             f"the subset has {samples} samples for {replicas['step1']} replicas",

@@ -8,13 +8,14 @@ replica; the schedule's length is ``training.max_steps``; a run can be taken up 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import ml_suite
 from ml_suite.errors import StudyError
-from ml_suite.study.contract import Checkpoint, HistoryPoint, Span, TrialSpec, TrialState
+from ml_suite.study.contract import Checkpoint, HistoryPoint, Layout, Span, TrialSpec, TrialState
 from ml_suite.study.scaling import Scaled, scale
 from ml_suite.trainers import events, schedule
 from ml_suite.trainers import outcome as outcomes
@@ -128,15 +129,15 @@ def settings(spec: TrialSpec) -> dict[str, Any]:
         If the global batch cannot be shared by the replicas.
     """
     given = {**spec.overrides, **spec.params}
-    scaled = scaling(spec)
+    shared = scaling(spec)
     models = int(given.get(GPUS_PER_MODEL) or 1)
     gpus, nodes = spec.layout.replicas * models, int(os.environ.get("SLURM_NNODES") or 1)
     run = _started(spec.output)
     root = spec.output / "training"
     return {
         **{key: value for key, value in given.items() if value is not None or key not in STATED},
-        LR: scaled.lr,
-        BATCH: scaled.batch,
+        LR: shared.lr,
+        BATCH: shared.batch,
         "system.hardware.num_nodes": nodes,
         "system.hardware.num_gpus_per_node": gpus // nodes,
         "system.input.dataset": str(spec.dataset.path),
@@ -145,7 +146,7 @@ def settings(spec: TrialSpec) -> dict[str, Any]:
         **_period("validation", spec.validation),
         **_period("test", spec.test),
         "training.max_epochs": spec.budget.epochs,
-        "training.max_steps": _steps(spec, scaled.batch),
+        "training.max_steps": _steps(spec, shared.batch),
         **({"training.run_id": run} if run else {}),
         # deliveries go through the outbox, never from the training itself
         "diagnostics.log.mlflow.enabled": False,
@@ -159,10 +160,20 @@ def settings(spec: TrialSpec) -> dict[str, Any]:
 
 def scaling(spec: TrialSpec) -> Scaled:
     """Learning rate and batch size of the trial in its layout."""
-    given = {**spec.overrides, **spec.params}
+    return scaled({**spec.overrides, **spec.params}, spec.layout)
+
+
+def scaled(given: Mapping[str, Any], layout: Layout) -> Scaled:
+    """Learning rate and batch size among the settings GIVEN, translated to a layout.
+
+    Raises
+    ------
+    StudyError
+        If they are missing, or the global batch cannot be shared.
+    """
     if given.get(LR) is None or given.get(BATCH) is None:
-        raise StudyError(f"the trial states neither {LR} nor {BATCH}", "Plan the study again.")
-    return scale(float(given[LR]), int(given[BATCH]), spec.layout, int(given.get(ACCUMULATE) or 1))
+        raise StudyError(f"nothing states both {LR} and {BATCH}", "Set them in the training configuration.")
+    return scale(float(given[LR]), int(given[BATCH]), layout, int(given.get(ACCUMULATE) or 1))
 
 
 def _steps(spec: TrialSpec, batch: int) -> int:

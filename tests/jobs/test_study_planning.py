@@ -1,0 +1,24 @@
+"""What a plan refuses before anything is trained."""
+
+from __future__ import annotations
+
+import pytest
+
+from ml_suite.errors import StudyError
+from ml_suite.jobs.planning import require_shareable
+from ml_suite.trainers.anemoi import BATCH, LR
+from tests.study.results import plan
+
+
+def test_a_batch_that_step_2_cannot_share_is_refused_before_step_1() -> None:
+    given = {"trainer": "anemoi", "overrides": {LR: 0.01, BATCH: 4}}
+    require_shareable(plan(**given, replicas={"step1": 1, "step2": 4}))
+    with pytest.raises(StudyError, match="a batch of 4 samples"):
+        require_shareable(plan(**given, replicas={"step1": 1, "step2": 3}))
+
+
+def test_batches_of_the_space_are_looked_at_too() -> None:
+    space = {BATCH: {"choice": [4, 6]}}
+    given = {"trainer": "anemoi", "overrides": {LR: 0.01}, "replicas": {"step1": 1, "step2": 4}}
+    with pytest.raises(StudyError, match="a batch of 6 samples"):
+        require_shareable(plan(**given, space=space, trials=20))
