@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING
 
 from ml_suite.config.deployment import Deployment, Hpo, Resources
 from ml_suite.config.resolved import Resolved
+from ml_suite.study.planning import shards
 from ml_suite.suite.nodes import TRIES_ONCE, TRIES_SAFE, Task, add_task, all_complete
 
 if TYPE_CHECKING:
     import ecflow
-
-
-def shard_count(deployment: Deployment, hpo: Hpo) -> int:
-    """Jobs of step 1: as stated, else as many as the hosts take at once; never more than trials."""
-    hosts = hpo.step1.hosts or list(deployment.hosts)
-    return min(hpo.step1.shards or sum(deployment.hosts[h].limit for h in hosts), hpo.step1.trials)
 
 
 def variables(resources: Resources) -> dict[str, str | int]:
@@ -28,7 +23,7 @@ def step1_tasks(deployment: Deployment, hpo: Hpo) -> list[Task]:
     """The shards, dealt out to the hosts in turn."""
     hosts = hpo.step1.hosts or list(deployment.hosts)
     resources = hpo.step1.resources or deployment.training.resources
-    count = shard_count(deployment, hpo)
+    count = shards(deployment, hpo)
     return [
         Task(
             f"shard_{i:0{len(str(count - 1))}d}",
@@ -77,13 +72,13 @@ def add_hpo(main: ecflow.Family, resolved: Resolved, hpo: Hpo) -> None:
     on_first(family, Task("plan", "study_plan"))
     step1 = family.add_family("step1")
     step1.add_trigger("plan == complete")
-    shards = step1_tasks(deployment, hpo)
-    for shard in shards:
+    trained = step1_tasks(deployment, hpo)
+    for shard in trained:
         add_task(step1, shard, resolved)
     deliver = Task(
         "deliver",
         "deliver",
-        trigger=all_complete(shard.name for shard in shards),
+        trigger=all_complete(shard.name for shard in trained),
         tries=TRIES_SAFE,
         labels=("delivered",),
         limit="deliver",
@@ -93,7 +88,7 @@ def add_hpo(main: ecflow.Family, resolved: Resolved, hpo: Hpo) -> None:
     shortlist = Task(
         "shortlist",
         "study_shortlist",
-        trigger=all_complete(f"step1/{s.name}" for s in shards),
+        trigger=all_complete(f"step1/{s.name}" for s in trained),
         labels=("info",),
     )
     on_first(family, shortlist)
