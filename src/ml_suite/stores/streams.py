@@ -100,7 +100,8 @@ def run(
     Exception
         The first one that SMALL or LARGE raises; what has not begun is left undone.
     """
-    data, metadata = [], []
+    data: list[Entry] = []
+    metadata: list[Entry] = []
     for entry in entries:
         (metadata if entry.key.rpartition("/")[2] in _METADATA else data).append(entry)
     for batch in (data, metadata):
