@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Sourced by the scripts of this folder: say what happens, install what is missing, once.
 set -euo pipefail
 

@@ -12,7 +12,8 @@ export PATH=$ROOT/.venv/bin:$PATH
 export ML_SUITE_HOME=${ML_SUITE_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/ml-suite}
 DEPLOYMENT=$ROOT/suites/demo/deployment.yaml
 
-mkdir -p -m 700 "$ML_SUITE_HOME"
+mkdir -p "$ML_SUITE_HOME"
+chmod 700 "$ML_SUITE_HOME"
 exec 8>"$ML_SUITE_HOME/.demo.lock"
 flock -n 8 || die "a demo is running in $ML_SUITE_HOME" \
     "Watch it: ml-suite status demo --watch    Or run one beside it: ML_SUITE_HOME=\$(mktemp -d) bash ci/demo.sh"
