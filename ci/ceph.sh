@@ -47,12 +47,25 @@ end_daemon() { # NAME SIGNAL
     [ "$2" = KILL ] || end_daemon "$1" KILL
 }
 
+running() { # NAME
+    local pid start
+    [ -f "$dir/$1.pid" ] && read -r pid start < "$dir/$1.pid" && [ "$(started "$pid")" = "$start" ]
+}
+
+# not from the range that the kernel gives to clients: one of them could hold the port while the gateway restarts
 free_ports() {
     python3 - <<'PYTHON'
-import socket
-held = [socket.socket() for _ in range(2)]
-for s in held:
-    s.bind(("127.0.0.1", 0))
+import random, socket
+held = []
+for port in random.sample(range(12000, 20000), 200):
+    s = socket.socket()
+    try:
+        s.bind(("127.0.0.1", port))
+    except OSError:
+        continue
+    held.append(s)
+    if len(held) == 2:
+        break
 print(*(s.getsockname()[1] for s in held))
 PYTHON
 }
@@ -134,6 +147,7 @@ wait_for_gateway() {
     local port
     read -r _ port < "$dir/ports"
     for _ in $(seq 300); do
+        running rgw || break
         (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null && return
         sleep 0.1
     done
@@ -149,15 +163,13 @@ case $1 in
         install_packages
         if [ -f "$dir/connection.json" ]; then
             for name in mon osd; do
-                read -r pid start < "$dir/$name.pid"
-                [ "$(started "$pid")" = "$start" ] || run_daemon "$name" "ceph-$name" -c "$conf" -i "$([ $name = mon ] && echo a || echo 0)"
+                running $name || run_daemon "$name" "ceph-$name" -c "$conf" -i "$([ $name = mon ] && echo a || echo 0)"
             done
         else
             write_configuration
             create_cluster
         fi
-        end_daemon rgw KILL
-        run_daemon rgw radosgw -c "$conf" -n client.rgw.a
+        running rgw || run_daemon rgw radosgw -c "$conf" -n client.rgw.a
         wait_for_gateway
         ;;
     kill) end_daemon rgw KILL ;;

@@ -24,7 +24,8 @@ WINDOW=$(xdotool search --onlyvisible --name 'ecFlowUI' | head -1)
 xdotool windowmove "$WINDOW" 0 0 windowsize "$WINDOW" 1500 1150
 sleep 1
 # drag the splitter down, so that the tree has the room; unfold everything below the server; scroll to the rows asked for
-xdotool mousemove 750 541 mousedown 1 mousemove 750 700 mousemove 750 1090 mouseup 1
+xdotool mousemove 750 541 sleep 0.3 mousedown 1 sleep 0.2 mousemove 750 600 sleep 0.2 mousemove 750 900 sleep 0.2 \
+    mousemove 750 1085 sleep 0.2 mouseup 1
 sleep 0.5
 xdotool mousemove 100 90 click 1
 sleep 0.5

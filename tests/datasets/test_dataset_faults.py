@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -38,6 +39,9 @@ def kill_when(process: subprocess.Popen[str], happened: Callable[[], bool]) -> N
     while any(is_running(pid) for pid in children):
         assert time.monotonic() < deadline, "a child outlived the job"
         time.sleep(0.01)
+    # its pool of workers waits for ever; under ecFlow the keeper ends them
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def is_running(pid: int) -> bool:

@@ -91,6 +91,8 @@ class Workshop:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # as under ecFlow, where the job's keeper ends the whole group
+            start_new_session=True,
             **more,  # type: ignore[call-overload]
         )
 

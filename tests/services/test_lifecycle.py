@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from ml_suite.errors import ConfigError, MlSuiteError
 from ml_suite.services import lifecycle
 from ml_suite.services.addresses import client_environment
-from ml_suite.services.process import Process, end, launch
+from ml_suite.services.process import end, identify, launch
 from ml_suite.stores.connections import Connections
 from ml_suite.stores.s3 import get_file, put_file
 
@@ -109,8 +110,8 @@ def test_data_and_addresses_survive_down_and_up(home: Path, content: Content) ->
 def test_killed_service_comes_back_alone_with_its_data(home: Path, content: Content, name: str) -> None:
     before = {other: pid_of(home, other) for other in NAMES}
     os.kill(before[name], 9)
-    while Process(before[name], "").alive:
-        pass
+    while identify(before[name]):
+        time.sleep(0.01)
     assert {x.name: x.state for x in lifecycle.status(home)}[name] == "stopped"
     outcomes = {x.name: x for x in lifecycle.up(home)}
     for other in NAMES:
@@ -225,12 +226,13 @@ def test_words_of_the_command_line(home: Path) -> None:
     assert up.returncode == 0, up.stderr
     for word in (
         "ecflow_ui -ts localhost",
-        "ECF_PASSWD=",
+        'eval "$(ml-suite services env',
         "MLflow     http://127.0.0.1:",
         "connections.json",
     ):
         assert word in up.stdout
     assert up.stdout.splitlines()[-1].startswith("next: ml-suite ")
+    assert "export ECF_PASSWD=" in _cli("env", home=home).stdout
     status = json.loads(_cli("status", "--json", home=home).stdout)
     assert {name: x["state"] for name, x in status["services"].items()} == dict.fromkeys(NAMES, "running")
 

@@ -117,9 +117,10 @@ def _how_to_open(home: Path, outcomes: list[Outcome]) -> str:
 
     port = {outcome.name: outcome.port for outcome in outcomes}
     ecflow = client_environment(home)
+    where = "" if home == _place(None) else f" --home {home}"
     return f"""\
 open
-  ecFlow     eval "$(ml-suite services env)"
+  ecFlow     eval "$(ml-suite services env{where})"
              ecflow_ui -ts {ecflow["ECF_HOST"]} {ecflow["ECF_PORT"]}    ecflow_client --get_state
              Only this user with that password file reads or changes suites.
   MLflow     http://127.0.0.1:{port["mlflow"]}

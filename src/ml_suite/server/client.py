@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ml_suite.binding import binding
 from ml_suite.errors import MlSuiteError, ServerUnreachable
 from ml_suite.server import address as addresses
 from ml_suite.server.address import Address
@@ -22,25 +23,6 @@ _REQUEST_SECONDS = "120"
 """The longest that one request may take; a replace of 10,000 tasks takes 0.1 s."""
 
 T = TypeVar("T")
-
-
-def binding() -> Any:
-    """The ``ecflow`` module.
-
-    Raises
-    ------
-    ServerUnreachable
-        If it is not installed.
-    """
-    try:
-        import ecflow
-    except ImportError as error:
-        raise ServerUnreachable(
-            "the Python binding of ecFlow is not installed, so no server can be asked",
-            "Debian: apt install python3-ecflow    conda: conda install -c conda-forge ecflow    "
-            "(it is not on the Python package index)",
-        ) from error
-    return ecflow
 
 
 def definition(defs: ecflow.Defs, suite: str | None = None) -> Definition:

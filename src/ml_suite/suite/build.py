@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml_suite.binding import binding
 from ml_suite.config.deployment import node_name
 from ml_suite.config.resolved import Resolved
 from ml_suite.errors import MlSuiteError
 from ml_suite.suite.datasets import add_datasets
 from ml_suite.suite.hpo import add_hpo, add_training
-from ml_suite.suite.nodes import TRIES_SAFE, Places, Task, add_host, add_task, binding
+from ml_suite.suite.nodes import TRIES_SAFE, Places, Task, add_host, add_task
 
 if TYPE_CHECKING:
     import ecflow

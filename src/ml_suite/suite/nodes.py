@@ -1,7 +1,4 @@
-"""Make ecFlow nodes the way every family of the suite wants them.
-
-The ``ecflow`` binding comes from Debian or conda, not from the package index, so it is imported when a suite is built.
-"""
+"""Make ecFlow nodes the way every family of the suite wants them."""
 
 from __future__ import annotations
 
@@ -9,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ml_suite.binding import binding
 from ml_suite.config.deployment import node_name
 from ml_suite.config.resolved import Resolved
-from ml_suite.errors import ServerUnreachable
 
 if TYPE_CHECKING:
     import ecflow
@@ -58,24 +55,6 @@ class Task:
     """When given, ecFlow flags the task as late after one and a half times as long."""
     limit: str | None = None
     """Limit of the suite that it uses up instead of its host's: a courier takes no room from a training."""
-
-
-def binding() -> Any:
-    """The ``ecflow`` module.
-
-    Raises
-    ------
-    ServerUnreachable
-        If it is not installed; the hint says where it comes from.
-    """
-    try:
-        import ecflow
-    except ImportError as error:
-        raise ServerUnreachable(
-            "the Python binding of ecFlow is not installed",
-            "Debian: apt install python3-ecflow    conda: conda install -c conda-forge ecflow",
-        ) from error
-    return ecflow
 
 
 def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, resolved: Resolved) -> ecflow.Task:
