@@ -219,6 +219,31 @@ def test_lineage_is_verified_and_can_be_recomputed_by_hand(demo: Demo) -> None:
     assert hashlib.sha256(blob).hexdigest() == recipe["sha256"]
 
 
+NAME = "demo-na-an-storm-ncl-1p25-1996-1996-6h-v1"
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        (("validate", "suites/demo"), {"valid", "findings"}),
+        (("plan", "suites/demo"), {"suite", "changes"}),
+        (("status", "demo"), {"suite", "state", "outcome", "tasks"}),
+        (("report", "demo"), {"rows", "winner", "cost"}),
+        (("lineage", "demo"), {"nodes", "edges"}),
+        (("dataset", "status", NAME), {"name", "registered", "build"}),
+        (("dataset", "describe", NAME, "--no-feed"), {"name"}),
+        (("services", "status"), {"home", "services"}),
+        (("hosts", "list"), set()),
+        (("hosts", "show", "local"), set()),
+    ],
+    ids=lambda x: " ".join(x[:2]) if isinstance(x, tuple) else "",
+)
+def test_reading_commands_answer_in_json(demo: Demo, words: tuple[str, ...], keys: set[str]) -> None:
+    answer = demo.json(*words)
+    assert keys <= set(answer if isinstance(answer, dict) else keys)
+    assert answer
+
+
 def test_secrets_stay_in_their_files(demo: Demo) -> None:
     connections = json.loads((demo.home / "connections.json").read_text())
     secrets = [connections["s3"]["secret_access_key"], connections["catalogue"]["token"]]
