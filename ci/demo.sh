@@ -35,7 +35,7 @@ say "the demo's suite took $((SECONDS - started)) s"
 
 REPORT=$ML_SUITE_HOME/demo-report.html
 ml-suite report demo --html "$REPORT" >/dev/null
-ml-suite report demo
 ml-suite lineage demo
+ml-suite report demo
 printf '\nThe report:  file://%s\n' "$REPORT"
 ml-suite services status
