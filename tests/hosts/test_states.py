@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from ml_suite.hosts import directives, ranks, request, states
 from ml_suite.hosts.states import STATES, STUCK, Outcome, Seen, judge, sacct, squeue
 
 
@@ -47,11 +50,11 @@ def test_squeue(recorded: Path, job: str, outcome: str, sentence: str) -> None:
         ("206", "node-failure", "a node failed on nid[005123-005126] after 03:00:00"),
         ("207", "preempted", "a job of higher priority took its nodes on nid005123 after 00:30:00"),
         ("208", "cancelled", "it was cancelled by user 327000042 on nid005123 after 00:01:00"),
-        ("209", "cancelled", "it was cancelled by user 0 after 00:00:00"),
+        ("209", "cancelled", "it was cancelled by user 0"),
         ("210", "running", "it runs on nid005123"),
         ("211", "pending", "it waits"),
         ("212", "node-failure", "its nodes did not boot on nid005123 after 00:05:00"),
-        ("213", "cancelled", "Slurm gave it up at its deadline after 00:00:00"),
+        ("213", "cancelled", "Slurm gave it up at its deadline"),
         ("214", "complete", "it ended with exit code 0 on nid005124 after 00:20:00"),
         ("215", "unknown", "no state ON_FIRE is known"),
     ],
@@ -158,3 +161,51 @@ def test_a_job_is_stuck_only_while_it_waits() -> None:
     assert Seen("7", "PENDING", reason="InvalidQOS").stuck == STUCK["InvalidQOS"]
     assert Seen("7", "RUNNING", reason="InvalidQOS").stuck is None
     assert Seen("7", "PENDING", reason="Resources").stuck is None
+
+
+@pytest.mark.parametrize(
+    ("job", "outcome", "sentence"),
+    [
+        ("1", "complete", "it ended with exit code 0 on lumi-c[1-2] after 00:00:00"),
+        ("3", "failed", "failed with exit code 3 on lumi-c1 after 00:00:00"),
+        ("4", "failed", "killed by signal 9 (SIGKILL) on lumi-c1 after 00:00:00"),
+        ("5", "walltime", "it reached its walltime on lumi-c1 after 00:01:01"),
+        ("6", "node-failure", "a node failed on lumi-c2 after 00:00:53"),
+        ("7", "cancelled", "it was cancelled by user 6101 on lumi-c1 after 00:00:06"),
+        ("8", "pending", "it waits for ever: a person holds it"),
+        ("11", "pending", "it waits (BeginTime)"),
+        ("12", "pending", "it waits (PartitionDown)"),
+        ("13", "failed", "failed (BadConstraints)"),
+        ("14", "unknown", "Slurm does not know it"),
+    ],
+)
+def test_a_real_cluster(recorded: Path, job: str, outcome: str, sentence: str) -> None:
+    queue, accounts = ((recorded / "slurm-22.05" / f"{n}.txt").read_text() for n in ("squeue", "sacct"))
+    seen = judge(job, queue, accounts)
+    assert (seen.outcome, seen.sentence) == (outcome, f"Slurm job {job}: {sentence}")
+
+
+def test_a_real_cluster_that_keeps_no_accounts(recorded: Path) -> None:
+    queue = (recorded / "slurm-22.05" / "squeue.txt").read_text()
+    found = {job: judge(job, queue, None).outcome.value for job in squeue(queue)}
+    assert found == {
+        "1": "complete",
+        "2": "complete",
+        "3": "failed",
+        "4": "failed",
+        "5": "walltime",
+        "6": "node-failure",
+        "7": "cancelled",
+        "8": "pending",
+        "10": "complete",
+        "11": "pending",
+        "12": "pending",
+        "13": "failed",
+    }
+
+
+@pytest.mark.parametrize("module", [states, ranks, request, directives])
+def test_examples_in_the_documentation_are_true(module: ModuleType) -> None:
+    done = doctest.testmod(module)
+    assert done.attempted > 0
+    assert done.failed == 0

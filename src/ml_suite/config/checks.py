@@ -16,6 +16,7 @@ from ml_suite.config.source import Keys, Source, load
 from ml_suite.errors import ConfigError
 from ml_suite.home import cache
 from ml_suite.hosts import host as machines
+from ml_suite.hosts.directives import payer
 from ml_suite.hosts.host import Host
 
 
@@ -56,8 +57,10 @@ class _Context:
         found: list[Finding] = []
         for name, use in self.deployment.hosts.items():
             try:
-                known[name] = machines.load(name, self.beside)
+                host = machines.load(name, self.beside)
+                payer(host, use.account)
                 paths(name, use, self.deployment, self.beside)
+                known[name] = host
             except FileError as error:
                 found += error.findings
             except ConfigError as error:

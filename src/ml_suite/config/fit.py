@@ -12,7 +12,6 @@ from ml_suite.config.findings import Finding, Severity
 from ml_suite.config.source import Keys, Source
 from ml_suite.errors import ConfigError
 from ml_suite.hosts import host as machines
-from ml_suite.hosts.directives import payer
 from ml_suite.hosts.host import Host
 from ml_suite.hosts.queues import named
 from ml_suite.hosts.request import Request, request
@@ -30,7 +29,7 @@ class _Job:
 
 
 def check(deployment: Deployment, source: Source, known: Mapping[str, Host]) -> Iterator[Finding]:
-    """Compare what is asked with the hosts that have a file."""
+    """Compare what is asked with the hosts that may be used: those with a file and an account."""
     refused = set()
     for name, host in known.items():
         if not host.here:
@@ -78,10 +77,6 @@ def _here(source: Source, job: _Job, name: str, host: Host) -> Iterator[Finding]
 def _use(source: Source, name: str, host: Host, use: Use) -> Iterator[Finding]:
     """What a deployment says of a host, whatever its jobs ask for."""
     where: Keys = ("hosts", name)
-    try:
-        payer(host, use.account)
-    except ConfigError as error:
-        yield source.finding(Severity.ERROR, where, error.message, error.hint, key=True)
     try:
         named(host, use.partition or host.partition, use.qos or host.qos)
     except ConfigError as error:

@@ -100,11 +100,13 @@ STUCK = {
     "launch_failed_requeued_held": "its nodes could not start it, and Slurm holds it",
 }
 
-SQUEUE = ("squeue", "--noheader", "--states=all", "--format=%i|%T|%r|%N|%M|%V")
-"""Arguments for `squeue`; add ``--jobs=1,2`` and take care that one unknown id makes it fail."""
+SQUEUE = ("squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%r|%N|%M|%V")
+"""Arguments for `squeue`: one question for all jobs of a person, also those that ended minutes ago. With ``--jobs`` it
+fails when it has forgotten them."""
 
 SACCT = ("sacct", "--parsable2", "--format=JobID,State,ExitCode,Reason,NodeList,Elapsed,Submit")
-"""Arguments for `sacct`; add ``--jobs=1,2``."""
+"""Arguments for `sacct`; add ``--jobs=1,2``: without, it shows today's only. A job that it does not know is
+left out."""
 
 _JOB = re.compile(r"\d+(_(\d+|\[[^\]]*\]))?(\+\d+)?")
 _ALIVE = (Outcome.RUNNING, Outcome.PENDING)
@@ -165,7 +167,7 @@ class Seen:
         if outcome is Outcome.PENDING and self.reason:
             words += f" for ever: {self.stuck}" if self.stuck else f" ({self.reason})"
         where = f" on {self.nodes}" if self.nodes else ""
-        after = f" after {self.elapsed}" if self.elapsed and outcome.ended else ""
+        after = f" after {self.elapsed}" if self.nodes and self.elapsed and outcome.ended else ""
         return f"Slurm job {self.job}: {words}{where}{after}"
 
     def _failure(self) -> str:
