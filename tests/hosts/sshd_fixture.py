@@ -106,6 +106,44 @@ class Sshd:
             "-q", "-s", self.folder / "ca", "-I", "me", "-n", getpass.getuser(), "-V", f"{start}:{end}", key
         )
 
+    def want_certificates(self) -> None:
+        """Take only certificates of the CA; starts again."""
+        self.stop()
+        self.options = ["AuthorizedKeysFile none", f"TrustedUserCAKeys {self.folder}/ca.pub"]
+        self.way = replace(self.way, auth="certificate", lifetime=12 * 3600, renew="step ssh login EMAIL")
+        self.start()
+
+    def want_codes(self) -> None:
+        """Take a key and then a code of `code`, each once; starts again. Root only: PAM is the machine's."""
+        if os.getuid() != 0:
+            pytest.skip("an sshd with PAM needs root; the twin has one too")
+        self.stop()
+        pam = self.folder / "pam.d"
+        pam.mkdir()
+        verify = self.folder / "verify"
+        verify.write_text(
+            f'#!/bin/sh\ncode=$(tr -d "\\000")\ngrep -qx "$code" {self.folder}/codes || exit 1\n'
+            f'grep -vx "$code" {self.folder}/codes >{self.folder}/left\nmv {self.folder}/left {self.folder}/codes\n'
+        )
+        verify.chmod(0o700)
+        (pam / "sshd").write_text(
+            f"auth required pam_exec.so quiet expose_authtok {verify}\nauth required pam_permit.so\n"
+            "account required pam_permit.so\nsession required pam_permit.so\n"
+        )
+        (pam / "other").write_text("auth required pam_deny.so\n")
+        self.private = [f"mount --bind {pam} /etc/pam.d"]
+        self.options = [
+            "UsePAM yes",
+            "KbdInteractiveAuthentication yes",
+            "AuthenticationMethods publickey,keyboard-interactive:pam",
+        ]
+        self.way = replace(self.way, auth="totp", lifetime=8 * 3600)
+        self.start()
+
+    def codes(self, *codes: str) -> None:
+        """What the person's telephone shows, each good for one login."""
+        (self.folder / "codes").write_text("".join(f"{code}\n" for code in codes))
+
     def trust(self) -> None:
         """The user knows the server's host key."""
         key = (self.folder / "host_key.pub").read_text()

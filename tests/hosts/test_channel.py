@@ -308,9 +308,9 @@ def test_a_file_that_breaks_off_leaves_the_old_one(sshd: Sshd, tmp_path: Path) -
 
 
 def test_a_file_that_cannot_be_written_or_read_says_why(sshd: Sshd, tmp_path: Path) -> None:
-    with pytest.raises(HostError, match="cannot be written.*nonexistent"):
+    with pytest.raises(HostError, match=r"cannot be written.*nonexistent"):
         channel.put(sshd.way, "x", f"{tmp_path}/nonexistent/file")
-    with pytest.raises(HostError, match="cannot be read.*No such file"):
+    with pytest.raises(HostError, match=r"cannot be read.*No such file"):
         channel.get(sshd.way, f"{tmp_path}/none")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ml_suite.cli import hosts_check, hosts_login
 from ml_suite.cli.options import console, json_option, print_json
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ Examples:
 )
 def command() -> None:
     """List the machines that are known, and their facts."""
+
+
+command.add_command(hosts_login.login)
+command.add_command(hosts_check.check)
 
 
 @command.command("list", epilog="\b\nExamples:\n  ml-suite hosts list\n  ml-suite hosts list --json")

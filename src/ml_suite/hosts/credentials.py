@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from ml_suite.errors import CredentialNeeded, HostBusy, HostError, OutcomeUnknown
+from ml_suite.errors import CredentialNeeded, HostBusy, HostError, HostUnreachable, OutcomeUnknown
 from ml_suite.hosts import channel, mux, sshconfig
 from ml_suite.hosts.askpass import Ask
 from ml_suite.hosts.reach import Reach
@@ -49,8 +49,6 @@ def state(way: Reach, connect: bool = True) -> State:
         return State("needs-human", reason=error.message, hint=error.hint)
     except HostBusy as error:
         return State("ready", minutes_left(way), error.message)
-    except OutcomeUnknown as error:
-        return State("down", reason=error.message, hint=error.hint)
     except HostError as error:
         return State("down", reason=error.message, hint=error.hint)
     return _open_state(way, minutes_left(way))
@@ -125,5 +123,9 @@ def login(way: Reach, ask: Ask) -> State:
         if way.auth == "certificate":
             mux.refuse_unattended(way)
         mux.open_master(way, ask)
-        probe(way, connect=False)
+        try:
+            probe(way, connect=False)
+        except HostUnreachable as error:
+            hint = "Ask the site, or look whether your account is open there."
+            raise HostUnreachable(f"{way.host} took the login and closed the connection", hint) from error
     return _open_state(way, minutes_left(way))

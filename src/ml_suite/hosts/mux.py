@@ -255,7 +255,10 @@ def explain(way: Reach, log: str) -> HostError | CredentialNeeded:
     >>> type(explain(Reach("big"), "u@big: Permission denied (publickey)."))
     <class 'ml_suite.errors.CredentialNeeded'>
     """
-    last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "ssh said nothing")
+    last = next(
+        (line.strip() for line in reversed(log.splitlines()) if line.strip()),
+        "it closed the connection without a word",
+    )
     if "HOST IDENTIFICATION HAS CHANGED" in log:
         place = re.search(r"Offending .* key in (\S+):(\d+)", log)
         where = f"{place[1]}, line {place[2]}" if place else "known_hosts"

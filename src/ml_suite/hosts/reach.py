@@ -6,7 +6,8 @@ Standard library only, and kept in a file, so that the command that ecFlow calls
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ class Reach:
     endpoint: str = CONTROL
     address: str | None = None
     """None: this machine, without SSH."""
-    nodes: list[str] = field(default_factory=list)
+    nodes: tuple[str, ...] = ()
     """Machines behind the address: one is taken, because sockets and /tmp are a node's own."""
     user: str | None = None
     auth: str = "key"
@@ -39,6 +40,8 @@ class Reach:
     """Seconds that a login lasts."""
     renew: str | None = None
     """Command by which a person gets a new certificate."""
+    prompt: str | None = None
+    """What the host asks when it wants a code; None: anything but a passphrase."""
     shell: bool = True
     """It runs commands; otherwise files can only be copied."""
     sessions: int = 6
@@ -63,6 +66,18 @@ class Reach:
     def file(self, ending: str) -> Path:
         """File that this endpoint keeps."""
         return folder() / f"{self.name}.{ending}"
+
+    def wants_code(self, question: str) -> bool:
+        """Whether a question of ssh is for the one-time code: a code goes nowhere else.
+
+        >>> Reach("big").wants_code("(me@big) Verification code: ")
+        True
+        >>> Reach("big").wants_code("Enter passphrase for key '/home/me/.ssh/id': ")
+        False
+        """
+        if self.prompt:
+            return self.prompt.strip() in question
+        return not re.search(r"(?i)passphrase|yes/no|\bPIN\b", question)
 
 
 def folder() -> Path:
@@ -90,11 +105,12 @@ def of(name: str, host: Host, user: str | None = None) -> tuple[Reach, Reach]:
             host=name,
             endpoint=endpoint,
             address=facts.address,
-            nodes=list(facts.nodes),
+            nodes=facts.nodes,
             user=user or host.user,
             auth=host.auth.kind,
             lifetime=lifetime,
             renew=host.auth.renew,
+            prompt=host.auth.prompt,
             shell=facts.shell,
             sessions=host.connections.sessions,
             wait=host.connections.wait.total_seconds(),
@@ -122,8 +138,10 @@ def known(name: str, endpoint: str = CONTROL) -> Reach:
     """
     path = folder() / f"{name}.json"
     try:
-        control, transfer = (Reach(**fields) for fields in json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        control, transfer = (
+            Reach(**{**fields, "nodes": tuple(fields["nodes"])}) for fields in json.loads(path.read_text())
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise HostError(
             f"nothing is known of how to reach {name}", f"Run: ml-suite hosts login {name}"
         ) from error
