@@ -152,6 +152,22 @@ def test_two_endpoints_are_two_connections(described: Sshd, home: Path, tmp_path
     assert described.connections == 2
 
 
+def test_an_endpoint_that_refuses_leaves_the_other_open(described: Sshd, home: Path, tmp_path: Path) -> None:
+    described.want_codes()
+    described.codes(CODE)
+    config = home / ".ssh" / "config"
+    config.write_text(config.read_text().replace(f"Host {NAME}", f"Host {NAME} {NAME}-transfer"))
+    describe(home, tmp_path, auth="{kind: totp}", transfer="transfer: {address: 127.0.0.1}")
+    done = ml_suite("login", NAME, "--code-stdin", stdin=f"{CODE}\n")
+    assert done.returncode == 4
+    assert "the control connection is open" in done.stdout
+    assert "stdin has no code for the transfer connection" in done.stderr
+    described.codes("123456")
+    done = ml_suite("login", NAME, "--code-stdin", stdin="123456\n")
+    assert done.returncode == 0, done.stderr
+    assert described.connections == 3
+
+
 def test_this_machine_needs_no_login(home: Path) -> None:
     done = ml_suite("login", "local")
     assert "local is this machine: no login is needed" in done.stdout
@@ -170,6 +186,7 @@ def test_a_good_host_passes(described: Sshd, tmp_path: Path) -> None:
     # what this machine has installed and free is not ours to say
     assert good >= {"reach", "shell", "clock", "architecture", "work", "python"}
     assert str(tmp_path) in found["work"]["found"]
+    assert re.fullmatch(rf".* free in {tmp_path}", found["disk"]["found"])
     assert not list(tmp_path.glob(".ml-suite-check*"))
     assert described.connections == 1
 

@@ -12,8 +12,7 @@ from ml_suite.cli.options import json_option, next_step, print_json
 if TYPE_CHECKING:
     from ml_suite.hosts.doctor import Finding
 
-_MARKS = {"ok": ("ok", "green"), "differs": ("differs", "red"), "unknown": ("unknown", "yellow")}
-_MARKS["login"] = ("login", "yellow")
+_COLOURS = {"ok": "green", "differs": "red", "unknown": "yellow", "login": "yellow"}
 
 
 @click.command(
@@ -54,7 +53,7 @@ def check(host: str, account: str | None, user: str | None, as_json: bool) -> in
 
 
 def _show(finding: Finding) -> None:
-    word, colour = _MARKS[finding.verdict]
-    click.echo(f"{click.style(f'{word:8}', fg=colour)}{finding.name:16}{finding.found}")
+    word = click.style(f"{finding.verdict:8}", fg=_COLOURS[finding.verdict])
+    click.echo(f"{word}{finding.name:16}{finding.found}")
     if finding.fix and finding.verdict != "ok":
         click.echo(f"{'':24}{finding.fix}")

@@ -37,13 +37,17 @@ def login(host: str, user: str | None, code_stdin: bool, as_json: bool) -> None:
 
     ways = reach.of(host, load(host, Path.cwd()), user)
     reach.save(ways)
-    opened = [(way, credentials.login(way, _ask(way, code_stdin))) for way in dict.fromkeys(ways)]
+    opened = []
+    for way in dict.fromkeys(ways):
+        state = credentials.login(way, _ask(way, code_stdin))
+        opened.append({"endpoint": way.endpoint, **_fields(state)})
+        if not as_json:
+            # at once: the next endpoint may refuse, and this one stays open
+            click.echo(_line(way, state))
     if as_json:
-        print_json([{"endpoint": way.endpoint, **_fields(state)} for way, state in opened])
-        return
-    for way, state in opened:
-        click.echo(_line(way, state))
-    next_step("ml-suite hosts check", host)
+        print_json(opened)
+    else:
+        next_step("ml-suite hosts check", host)
 
 
 def _fields(state: State) -> dict[str, object]:
@@ -71,7 +75,10 @@ def _ask(way: Reach, code_stdin: bool) -> Ask:
         if not way.wants_code(question):
             click.echo(f"{way.host} asks what --code-stdin does not answer: {question.strip()}", err=True)
             return None
-        return sys.stdin.readline().strip() or None
+        code = sys.stdin.readline().strip()
+        if not code:
+            click.echo(f"stdin has no code for the {way.endpoint} connection of {way.host}", err=True)
+        return code or None
 
     def from_terminal(question: str) -> str | None:
         if not sys.stdin.isatty():

@@ -135,6 +135,8 @@ def architecture(examined: Examined) -> Finding:
 
 _WRITABLE = (
     'p=$1; while [ ! -e "$p" ]; do p=$(dirname "$p"); done; t="$p/.ml-suite-check.$$"; '
+    '[ -w "$p" ] || { [ "$p" = "$1" ] && echo "you may not write there" >&2 '
+    '|| echo "it is missing, and you may not make it in $p" >&2; exit 1; }; '
     'echo x >"$t" && rm -f "$t" && echo "$p"'
 )
 
@@ -152,18 +154,20 @@ def work_folder(examined: Examined) -> Finding:
 
 
 _SPACE = (
-    'p=$1; while [ ! -e "$p" ]; do p=$(dirname "$p"); done; df -Pk "$p" | tail -n 1; df -Pi "$p" | tail -n 1'
+    'p=$1; while [ ! -e "$p" ]; do p=$(dirname "$p"); done; echo "$p"; '
+    'df -Pk "$p" | tail -n 1; df -Pi "$p" | tail -n 1'
 )
 
 
 def disk(examined: Examined) -> Finding:
     """The file system of the work folder has room; a quota may be smaller."""
     done = examined.ask(_SPACE, examined.work())
-    rows = [re.findall(r"(\d+)\s+(\d+)\s+(\d+)\s+\d+%", line) for line in done.out.splitlines()]
+    place, *lines = done.out.splitlines() or ["?"]
+    rows = [re.findall(r"(\d+)\s+(\d+)\s+(\d+)\s+\d+%", line) for line in lines]
     if not rows or not rows[0]:
         return Finding("disk", "unknown", f"df does not say: {done.err.strip()}")
     free = int(rows[0][0][2]) << 10
-    text = f"{quantities.format_bytes(free)} free"
+    text = f"{quantities.format_bytes(free)} free in {place}"
     if len(rows) > 1 and rows[1] and int(rows[1][0][0]) and int(rows[1][0][2]) < 10_000:
         return Finding(
             "disk", "differs", f"{rows[1][0][2]} more files fit", "Remove files, or choose another `work:`."
