@@ -18,6 +18,9 @@ from ml_suite.relay.relay import Relay
 from ml_suite.relay.spool import SHIM
 from ml_suite.server.address import Address
 from tests.ecflow_fixture import registered_port, start_server, stop_server
+from tests.hosts.sshd_fixture import home, sshd
+
+__all__ = ["home", "sshd"]
 
 
 @pytest.fixture(scope="module")

@@ -295,6 +295,11 @@ def test_command_line(load: Load, relay_command: Callable[..., list[str]], spool
     assert done.returncode == 1
     assert "1 waiting" in done.stdout
     assert "is halted" in done.stdout
+    far = subprocess.run(
+        [*relay_command(), "--host", "nowhere", "--once"], capture_output=True, text=True, check=False
+    )
+    assert far.returncode == 2
+    assert "there is no host file for 'nowhere'" in far.stderr
     wrong = subprocess.run([*relay_command(), "--server", "x:y"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 5
     assert "Traceback" not in wrong.stderr

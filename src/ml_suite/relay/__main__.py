@@ -10,9 +10,11 @@ import threading
 import time
 from pathlib import Path
 
-from ml_suite.errors import MlSuiteError
+from ml_suite.errors import HostError, MlSuiteError
 from ml_suite.home import home
-from ml_suite.relay.pull import Spool, here
+from ml_suite.hosts import reach
+from ml_suite.hosts.host import load
+from ml_suite.relay.pull import Run, Spool, here, over
 from ml_suite.relay.relay import Relay, Report, waiting_for
 from ml_suite.server.address import find
 
@@ -23,10 +25,10 @@ _PATIENCE = 60.0
 def main(arguments: list[str] | None = None) -> int:
     """Run the relay; 0 when it was stopped, or after --once when all was said."""
     options = _parser().parse_args(arguments)
-    spool = options.spool.absolute()
-    state = options.state or home() / "relay" / _short(spool)
     try:
-        relay = Relay(Spool(spool, here), state, find(home(), options.server))
+        spool, name = _spool(options.spool, options.host)
+        state = options.state or home() / "relay" / name
+        relay = Relay(spool, state, find(home(), options.server))
     except MlSuiteError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -54,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         "--spool", type=Path, required=True, metavar="DIR", help="folder: ML_SUITE_SPOOL of the jobs"
     )
     parser.add_argument(
+        "--host", metavar="NAME", help="host that has the spool; else this machine sees the folder"
+    )
+    parser.add_argument(
         "--server", metavar="HOST:PORT", help="ecFlow server; else ECF_HOST or the embedded one"
     )
     parser.add_argument(
@@ -68,8 +73,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _short(spool: Path) -> str:
-    return f"{spool.name}-{hashlib.sha256(str(spool).encode()).hexdigest()[:8]}"
+def _spool(folder: Path, host: str | None) -> tuple[Spool, str]:
+    """The spool and a name for the relay's own folder."""
+    run: Run
+    if host is None:
+        folder, run = folder.absolute(), here
+    elif not folder.is_absolute():
+        raise HostError(
+            f"--spool {folder} is relative", "Write the whole path as the jobs of the host see it."
+        )
+    else:
+        run = over(reach.of(host, load(host, Path.cwd()))[0])
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    return Spool(folder, run), f"{host or 'here'}-{digest}"
 
 
 def _forever(relay: Relay, interval: float) -> None:

@@ -6,15 +6,19 @@ a file is on disk on one side or both, never on none.
 
 from __future__ import annotations
 
+import base64
 import io
 import shlex
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from ml_suite.errors import HostError
+from ml_suite.hosts import channel
+from ml_suite.hosts.reach import Reach
 from ml_suite.relay.spool import LONGEST_FILE, split
 
 Run = Callable[[str, bytes], bytes]
@@ -23,7 +27,8 @@ Run = Callable[[str, bytes], bytes]
 AT_ONCE = 4000
 """Files of one round trip; more come with the next."""
 
-# stdin: names to delete. stdout: number of refused files, then a tar archive unless there is nothing new.
+# stdin: names to delete. stdout: number of refused files, then a tar archive unless there is nothing new,
+# as text because login shells and channels may mind other bytes.
 # Names that tar could take for options, links and what is too large are put aside before anything reads them.
 _SCRIPT = """\
 LC_ALL=C; export LC_ALL; umask 077
@@ -34,7 +39,7 @@ find . ! -name . -prune \\( ! -type f -o -size +{blocks} -o -name '*[!A-Za-z0-9_
 -exec mv -f {{}} ../refused/ \\;
 ls ../refused | wc -l
 names=$(ls | grep '^[A-Za-z0-9_][A-Za-z0-9_.-]*$' | head -n {most})
-[ -z "$names" ] || printf '%s\\n' "$names" | tar -c -f - -T -
+[ -z "$names" ] || printf '%s\\n' "$names" | tar -c -f - -T - | gzip -1 | base64
 """
 _TIDY = """\
 find ../counters -type d -name '[A-Za-z0-9_]*.*' -mtime +30 -exec rm -r {} + 2>/dev/null
@@ -82,8 +87,21 @@ class Spool:
         count, _, archive = answer.partition(b"\n")
         if not count.strip().isdigit():
             raise HostError(f"the answer about {self.folder} makes no sense: {count[:80]!r}")
-        files, strange = unpack(archive)
+        files, strange = unpack(_bytes(archive))
         return Taken(files, int(count) + strange)
+
+
+def _bytes(text: bytes) -> bytes:
+    """Archive that travelled as base64 of gzip; never more than the largest that may come."""
+    most = AT_ONCE * (LONGEST_FILE + 2048)
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        data = inflate.decompress(base64.b64decode(text), most)
+    except (ValueError, zlib.error) as error:
+        raise HostError(f"the archive of the spool is damaged: {error}") from error
+    if text and not inflate.eof:
+        raise HostError("the archive of the spool is cut off or too large")
+    return data
 
 
 def unpack(archive: bytes) -> tuple[dict[str, bytes], int]:
@@ -126,3 +144,15 @@ def here(script: str, given: bytes) -> bytes:
     if done.returncode != 0:
         raise HostError(f"the spool cannot be read: {done.stderr.decode(errors='replace').strip()[:300]}")
     return done.stdout
+
+
+def over(way: Reach) -> Run:
+    """Run scripts at a host, over its open connection."""
+
+    def run(script: str, given: bytes) -> bytes:
+        done = channel.run(way, script, stdin=given)
+        if done.code != 0:
+            raise HostError(f"{way.host}: the spool cannot be read: {done.err.strip()[-300:]}")
+        return done.out.encode()
+
+    return run

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ml_suite.errors import HostError, MlSuiteError, ServerUnreachable
+from ml_suite.errors import CredentialNeeded, HostError, MlSuiteError, ServerUnreachable
 from ml_suite.relay.cursor import Cursor
 from ml_suite.relay.inbox import Inbox
 from ml_suite.relay.pull import Spool
@@ -94,8 +94,8 @@ class Relay:
         report = Report()
         try:
             self._fetch(report)
-        except HostError as error:
-            report.trouble.append(error.message)
+        except (HostError, CredentialNeeded) as error:
+            report.trouble.append(str(error).replace("\n  ", ": "))
         pending = self._pending(report)
         try:
             self._replay(pending, report)
