@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import re
 import signal
@@ -12,11 +13,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from ml_suite.errors import CredentialNeeded, HostBusy, HostError, HostUnreachable, OutcomeUnknown
-from ml_suite.hosts import channel, limits, mux
+from ml_suite.hosts import certificate, channel, limits, mux, reach, slurm_facts
 from ml_suite.hosts.reach import Reach
 from tests.hosts.sshd_fixture import Sshd, keygen, signal_process, wait_for
 
@@ -179,8 +181,7 @@ def test_a_slow_command_does_not_end_a_good_connection(sshd: Sshd) -> None:
     assert sshd.connections == 1
 
 
-def test_six_at_once_over_all_processes(sshd: Sshd, tmp_path: Path) -> None:
-    channel.run(sshd.way, ["true"])
+def test_six_at_once_over_all_processes_and_one_of_them_connects(sshd: Sshd, tmp_path: Path) -> None:
     script = f"echo + >>{tmp_path}/log; sleep 0.2; echo - >>{tmp_path}/log"
     calls = [call(sshd.way, script) for _ in range(20)]
     assert [one.communicate(timeout=60)[0] for one in calls] == ["0\n"] * 20
@@ -317,6 +318,11 @@ def test_a_file_that_cannot_be_written_or_read_says_why(sshd: Sshd, tmp_path: Pa
 def test_an_endpoint_without_a_shell_runs_nothing(sshd: Sshd) -> None:
     with pytest.raises(HostError, match="runs no commands"):
         channel.run(replace(sshd.way, shell=False), ["true"])
+
+
+@pytest.mark.parametrize("module", [certificate, channel, limits, mux, reach, slurm_facts])
+def test_examples_in_the_documentation_hold(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0
 
 
 def test_nothing_but_the_standard_library_is_loaded() -> None:
