@@ -6,6 +6,8 @@ import base64
 import gzip
 import io
 import os
+import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -14,8 +16,12 @@ import pytest
 from ml_suite.errors import HostError
 from ml_suite.relay import pull
 from ml_suite.relay.pull import Spool, here, over, unpack
+from ml_suite.relay.spool import parse
 from tests.hosts.sshd_fixture import Sshd
 from tests.relay.conftest import Job
+
+TOOLS = ("sh", "rm", "mkdir", "find", "mv", "ls", "wc", "grep", "head", "tar", "gzip", "base64", "cat")
+TOOLS += ("date", "cksum", "sync", "xargs")
 
 
 def names(folder: Path) -> list[str]:
@@ -140,6 +146,37 @@ def test_a_host_that_cannot_be_asked_is_an_error_and_no_loss(spool: Path, sshd: 
     with pytest.raises(HostError):
         Spool(spool, over(sshd.way)).exchange()
     assert len(names(spool / "new")) == 1
+
+
+def test_busybox_is_enough_on_the_other_machine(spool: Path, tmp_path: Path) -> None:
+    busybox = shutil.which("busybox") or pytest.fail(
+        "busybox is missing; run: apt-get install busybox-static"
+    )
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in TOOLS:
+        (tools / name).symlink_to(busybox)
+
+    def run(script: str, given: bytes) -> bytes:
+        done = subprocess.run(
+            [tools / "sh", "-c", script],
+            input=given,
+            env={"PATH": str(tools)},
+            capture_output=True,
+            check=True,
+        )
+        assert done.stderr == b""
+        return done.stdout
+
+    job, far = Job(spool, shell=(str(tools / "sh"),), more={"PATH": str(tools)}), Spool(spool, run)
+    job("--init=1")
+    job("--complete")
+    (spool / "new" / "-x").write_text("x")
+    taken = far.exchange(tidy=True)
+    assert [parse(*file).verb for file in sorted(taken.files.items())] == ["init", "complete"]
+    assert taken.refused == 1
+    assert far.exchange(taken.files, tidy=True).files == {}
+    assert names(spool / "new") == []
 
 
 def test_a_large_backlog_comes_in_parts(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:

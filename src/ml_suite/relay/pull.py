@@ -39,7 +39,7 @@ find . ! -name . -prune \\( ! -type f -o -size +{blocks} -o -name '*[!A-Za-z0-9_
 -exec mv -f {{}} ../refused/ \\;
 ls ../refused | wc -l
 names=$(ls | grep '^[A-Za-z0-9_][A-Za-z0-9_.-]*$' | head -n {most})
-[ -z "$names" ] || printf '%s\\n' "$names" | tar -c -f - -T - | gzip -1 | base64
+[ -z "$names" ] || tar -c -f - $names | gzip -1 | base64
 """
 _TIDY = """\
 find ../counters -type d -name '[A-Za-z0-9_]*.*' -mtime +30 -exec rm -r {} + 2>/dev/null
