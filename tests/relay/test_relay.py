@@ -13,6 +13,7 @@ from ml_suite.errors import HostError, MlSuiteError
 from ml_suite.relay.pull import Spool, here
 from ml_suite.relay.relay import Relay
 from ml_suite.server.address import Address
+from tests.ecflow_fixture import registered_port, start_server, stop_server
 from tests.relay.conftest import Job, Suite, until
 
 Load = Callable[..., Suite]
@@ -303,3 +304,57 @@ def test_command_line(load: Load, relay_command: Callable[..., list[str]], spool
     wrong = subprocess.run([*relay_command(), "--server", "x:y"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 5
     assert "Traceback" not in wrong.stderr
+
+
+def test_a_server_that_crashed_is_told_again_what_it_forgot(spool: Path, tmp_path: Path) -> None:
+    """Nothing since the checkpoint survives kill -9 of ecFlow; what jobs said since then does."""
+    port = registered_port()
+    process = start_server(tmp_path / "home", port)
+    client = ecflow.Client("localhost", port)
+    client.restart_server()
+    defs = ecflow.Defs()
+    top = defs.add_suite("crash")
+    for key, value in {"ECF_JOB_CMD": "true", "ECF_SCRIPT_CMD": "echo :", "ECF_HOME": str(tmp_path)}.items():
+        top.add_variable(key, value)
+    for name in ("ended", "running"):
+        task = top.add_task(name)
+        task.add_event("ready")
+        task.add_event("late")
+        task.add_meter("done", 0, 100, 100)
+        task.add_label("info", "-")
+    client.load(defs)
+    client.begin_suite("crash")
+    suite = Suite(client, "crash", tmp_path)
+    ended, running = (
+        suite.job(spool, name) for name in ("ended", "running") if not suite.wait(name, "submitted")
+    )
+    client.checkpt()
+    relay = Relay(Spool(spool, here), tmp_path / "state", Address("localhost", port, "test"))
+    for job in (ended, running):
+        job("--init=77")
+        job("--event=late")
+        job("--meter=done", "7")
+        job("--label=info", "best 0.1")
+        job("--event=late", "clear")
+        job("--event=ready")
+    ended("--complete")
+    assert relay.once().waiting == 0
+    before = [suite.snapshot(name) for name in ("ended", "running")]
+    process.kill()
+    process.wait()
+    assert "no ecFlow server answers" in str(relay.once())
+    process = start_server(tmp_path / "home", port)
+    try:
+        assert "halted" in str(relay.once()), "a server comes back halted"
+        assert suite.state("ended") == "submitted", "it has forgotten"
+        client.restart_server()
+        assert relay.once().again == 9
+        assert [suite.snapshot(name) for name in ("ended", "running")] == before
+        assert relay.once().again == 0
+        running("--complete")
+        relay.once()
+        assert suite.state("running") == "complete"
+        assert zombies(suite) == []
+    finally:
+        relay.close()
+        stop_server(process, port)

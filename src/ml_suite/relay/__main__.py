@@ -105,7 +105,7 @@ def _forever(relay: Relay, interval: float) -> None:
 def _tell(report: Report, before: str = "") -> str:
     """Print what is new; a line that says the same as the last one is left out."""
     line = str(report)
-    news = report.said or report.dropped or report.parked
+    news = report.said or report.again or report.dropped or report.parked
     if news or line != before:
         for each in (line, *waiting_for(report)):
             print(time.strftime("%Y-%m-%d %H:%M:%S"), each, flush=True)

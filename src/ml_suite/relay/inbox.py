@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,14 +12,18 @@ from ml_suite import atomic
 from ml_suite.relay.pull import unpack
 from ml_suite.relay.spool import split
 
+KEEP_SECONDS = 600.0
+"""A crashed server goes on from its last checkpoint; ecFlow writes one every two minutes."""
+
 
 class Inbox:
     """Batches of fetched files (one archive and one fsync each), and parked files with their reasons."""
 
     def __init__(self, state: Path) -> None:
         self._batches = state / "inbox"
+        self._said = state / "said"
         self._parked = state / "parked"
-        for folder in (state, self._batches, self._parked):
+        for folder in (state, self._batches, self._said, self._parked):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def load(self) -> dict[Path, dict[str, bytes]]:
@@ -27,7 +32,8 @@ class Inbox:
 
     def store(self, files: Mapping[str, bytes]) -> Path:
         """Keep a batch; when this returns it outlives a crash of the machine."""
-        last = max((int(path.stem) for path in self._batches.glob("*.tar")), default=0)
+        folders = (self._batches, self._said)
+        last = max((int(path.stem) for folder in folders for path in folder.glob("*.tar")), default=0)
         path = self._batches / f"{last + 1:012d}.tar"
         data = io.BytesIO()
         with tarfile.open(fileobj=data, mode="w") as tar:
@@ -37,6 +43,19 @@ class Inbox:
                 tar.addfile(member, io.BytesIO(content))
         atomic.write(path, data.getvalue(), 0o600)
         return path
+
+    def said(self, path: Path) -> None:
+        """Keep a batch of which all is said for as long as a crash of the server might undo it."""
+        path.touch()
+        path.rename(self._said / path.name)
+        for old in self._said.glob("*.tar"):
+            if time.time() - old.stat().st_mtime > KEEP_SECONDS:
+                old.unlink()
+
+    def load_said(self) -> dict[str, bytes]:
+        """Files that were said lately."""
+        batches = [unpack(path.read_bytes())[0] for path in sorted(self._said.glob("*.tar"))]
+        return {name: content for files in batches for name, content in files.items()}
 
     def park(self, name: str, content: bytes, reason: str) -> None:
         """Put a file aside with the reason."""

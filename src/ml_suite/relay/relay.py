@@ -7,19 +7,21 @@ command that may have been said without a mark is recognised by the state of its
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ml_suite import atomic
 from ml_suite.errors import CredentialNeeded, HostError, MlSuiteError, ServerUnreachable
 from ml_suite.relay.cursor import Cursor
 from ml_suite.relay.inbox import Inbox
 from ml_suite.relay.pull import Spool
-from ml_suite.relay.replay import Known, Step, after, coalesce, due, judge
+from ml_suite.relay.replay import Known, Step, after, coalesce, due, judge, outcome
 from ml_suite.relay.speak import Speaker
 from ml_suite.relay.spool import Message, Refused, parse, split
 from ml_suite.server.address import Address
@@ -34,6 +36,8 @@ class Report:
     """What one pass did."""
 
     said: int = 0
+    again: int = 0
+    """Commands that the server had forgotten when it crashed."""
     coalesced: int = 0
     """Meters and labels that a later value overtook."""
     dropped: list[str] = field(default_factory=list)
@@ -46,7 +50,12 @@ class Report:
     """Why the spool or the server could not be used."""
 
     def __str__(self) -> str:
-        counts = {"said": self.said, "coalesced": self.coalesced, "dropped": len(self.dropped)}
+        counts = {
+            "said": self.said,
+            "said again": self.again,
+            "coalesced": self.coalesced,
+            "dropped": len(self.dropped),
+        }
         counts |= {"parked": len(self.parked), "waiting": self.waiting}
         told = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing to say"
         return "; ".join((told, *self.trouble))
@@ -81,6 +90,9 @@ class Relay:
         self._speaker: Speaker | None = None
         self._batches = self._inbox.load()
         self._stored = {name for files in self._batches.values() for name in files}
+        self._process = state / "server"
+        self._watch = bool(self._inbox.load_said())
+        """Something was said that a crash of the server might undo."""
         self._gaps: dict[str, tuple[int, float]] = {}
         self._tidied = -_TIDY_SECONDS
 
@@ -170,15 +182,43 @@ class Relay:
 
     def _replay(self, pending: dict[str, list[Message]], report: Report) -> None:
         ready = {key: found for key, messages in pending.items() if (found := self._ready(key, messages))}
-        if not ready:
+        if not ready and not self._watch:
             return
         if self._speaker is None:
             self._speaker = Speaker(self._address)
         self._speaker.look()
+        self._remind(self._speaker, report)
         for messages in ready.values():
             known: dict[str, Known | None] = {}
             for step in coalesce(messages):
                 self._take(self._speaker, step, known, report)
+
+    def _remind(self, speaker: Speaker, report: Report) -> None:
+        """Say again what a server that crashed has forgotten since its last checkpoint."""
+        process = f"{self._address} {speaker.process}"
+        before = self._process.read_text() if self._process.exists() else process
+        if before != process:
+            runs: dict[tuple[str, str, int], list[Message]] = defaultdict(list)
+            for name, content in self._inbox.load_said().items():
+                with contextlib.suppress(Refused):
+                    message = parse(name, content)
+                    runs[message.run].append(message)
+            for messages in runs.values():
+                self._remind_of(speaker, outcome(messages), report)
+            speaker.look()
+        if before != process or not self._process.exists():
+            atomic.write(self._process, process, 0o600)
+
+    @staticmethod
+    def _remind_of(speaker: Speaker, messages: list[Message], report: Report) -> None:
+        task = speaker.task(messages[0].path)
+        for message in messages:
+            if task is None or judge(message, task, doubtful=True)[0] != "say":
+                continue
+            if not speaker.say(message):
+                report.again += 1
+                if message.settles:
+                    task = replace(task, state=after(message, task).state, pid=message.pid)
 
     def _ready(self, key: str, messages: list[Message]) -> list[Message]:
         """Commands whose turn it is; after a while the ones behind a gap too."""
@@ -233,8 +273,9 @@ class Relay:
 
     def _discard(self) -> None:
         for path in [path for path, files in self._batches.items() if all(map(self._done, files))]:
-            path.unlink(missing_ok=True)
+            self._inbox.said(path)
             del self._batches[path]
+            self._watch = True
 
 
 def waiting_for(report: Report) -> Iterable[str]:

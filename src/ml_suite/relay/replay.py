@@ -68,6 +68,16 @@ def coalesce(messages: Sequence[Message]) -> list[Step]:
     return [step for step in steps if step.numbers]
 
 
+def outcome(messages: Iterable[Message]) -> list[Message]:
+    """What a run's commands come to: its init, the last values, its end; said again when the server forgot them."""
+    last: dict[tuple[str, str], Message] = {}
+    for message in sorted(messages, key=lambda m: m.number):
+        verb = "end" if message.verb in ("complete", "abort") else message.verb
+        last[verb, message.arguments[0] if verb in ("event", "meter", "label") else ""] = message
+    order = {"init": 0, "complete": 2, "abort": 2}
+    return sorted(last.values(), key=lambda m: (order.get(m.verb, 1), m.number))
+
+
 def judge(message: Message, known: Known | None, doubtful: bool) -> tuple[Fate, str]:
     """Decide about one command and say why.
 

@@ -8,7 +8,7 @@ from typing import Any
 from ml_suite.errors import MlSuiteError, ServerUnreachable
 from ml_suite.relay.replay import Known
 from ml_suite.relay.spool import Message
-from ml_suite.server.address import Address
+from ml_suite.server.address import Address, check
 from ml_suite.server.client import connect
 
 
@@ -29,11 +29,22 @@ class Speaker:
 
     def look(self) -> None:
         """Bring what `task` knows up to date."""
-        self._server.tell(self._client.sync_local)
+        try:
+            self._server.tell(self._client.sync_local)
+        except ServerUnreachable:
+            # says better what is wrong, if nobody listens at all
+            check(self._server.address)
+            raise
         if str(self._client.get_defs().get_server_state()) == "HALTED":
             raise ServerUnreachable(
                 f"the ecFlow server at {self._server.address} is halted", "Go on: ecflow_client --restart"
             )
+
+    @property
+    def process(self) -> str:
+        """The server's process as of the last `look`: another one has forgotten what came after its checkpoint."""
+        variables = self._client.get_defs().server_variables
+        return next((v.value() for v in variables if v.name() == "ECF_PID"), "")
 
     def task(self, path: str) -> Known | None:
         """The task as of the last `look`."""
