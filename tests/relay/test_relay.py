@@ -125,9 +125,10 @@ def test_unknown_task_is_put_aside_and_holds_up_nobody(
 
 
 def test_parked_commands_can_be_tried_again(
-    load: Load, relay: Relay, relay_command: Callable[..., list[str]], spool: Path
+    load: Load, server: Address, relay_command: Callable[..., list[str]], spool: Path
 ) -> None:
     suite = load()
+    relay = Relay(Spool(spool, here), spool.parent / "state", server)
     job = suite.job(spool)
     defs = suite.client.get_defs()
     path = f"/{suite.name}"
@@ -146,7 +147,6 @@ def test_parked_commands_can_be_tried_again(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 said" in done.stdout
     assert suite.state() == "complete"
-    relay.__init__(Spool(spool, here), spool.parent / "state", relay._address)  # type: ignore[misc]
 
 
 def test_complete_of_a_task_that_was_aborted_meanwhile_is_for_a_person(

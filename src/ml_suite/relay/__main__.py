@@ -15,7 +15,7 @@ from ml_suite.home import home
 from ml_suite.hosts import reach
 from ml_suite.hosts.host import load
 from ml_suite.relay.pull import Run, Spool, here, over
-from ml_suite.relay.relay import Relay, Report, waiting_for
+from ml_suite.relay.relay import Relay, Report, news_of
 from ml_suite.server.address import find
 
 _PATIENCE = 60.0
@@ -107,7 +107,7 @@ def _tell(report: Report, before: str = "") -> str:
     line = str(report)
     news = report.said or report.again or report.dropped or report.parked
     if news or line != before:
-        for each in (line, *waiting_for(report)):
+        for each in (line, *news_of(report)):
             print(time.strftime("%Y-%m-%d %H:%M:%S"), each, flush=True)
     return line
 

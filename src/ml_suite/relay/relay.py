@@ -278,7 +278,7 @@ class Relay:
             self._watch = True
 
 
-def waiting_for(report: Report) -> Iterable[str]:
+def news_of(report: Report) -> Iterable[str]:
     """Lines that a person should read, beyond the counts."""
     yield from (f"dropped {line}" for line in report.dropped)
     yield from (f"parked {line}" for line in report.parked)
