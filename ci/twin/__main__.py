@@ -112,7 +112,9 @@ def _status(folder: Folder, arguments: argparse.Namespace) -> int:
         print(f"{host.name:<20} {host.address:<12} {text}{_cuts(host.faults)}")
     for site in sites:
         nodes = " ".join(f"{name}={state}" for name, state in site.nodes.items()) or "Slurm does not answer"
-        print(f"{site.name:<20} {site.auth:<12} {nodes}  ssh connections: {site.ssh_connections or 0}{_cuts(site.faults)}")
+        print(
+            f"{site.name:<20} {site.auth:<12} {nodes}  ssh connections: {site.ssh_connections or 0}{_cuts(site.faults)}"
+        )
     return 0 if running else 1
 
 

@@ -66,7 +66,9 @@ def heal(folder: Folder, name: str) -> list[str]:
     Kinds of faults that there were.
     """
     remembered = folder.faults
-    subjects = [s for s in {name, *(_subject(name, kind) for kind in KINDS if _can(name, kind))} if s in remembered]
+    subjects = [
+        s for s in {name, *(_subject(name, kind) for kind in KINDS if _can(name, kind))} if s in remembered
+    ]
     router = Host(ROUTER, folder)
     mended: list[str] = []
     for subject in subjects:

@@ -108,9 +108,7 @@ class Host:
 
     def start_daemon(self, name: str, line: str, user: str = "root") -> None:
         """Start a program in the foreground mode it has, below the host's init; its log in log/NAME."""
-        script = (
-            f"echo $$ >/run/twin/{name}.pid; exec {line} </dev/null >>/var/log/twin-{name}.log 2>&1"
-        )
+        script = f"echo $$ >/run/twin/{name}.pid; exec {line} </dev/null >>/var/log/twin-{name}.log 2>&1"
         self.must(f"touch /var/log/twin-{name}.log; chown {user}: /var/log/twin-{name}.log")
         # the shell in the middle ends at once, so that init adopts the daemon
         self.must(f"setsid bash -c {shlex.quote(script)} >/dev/null 2>&1 </dev/null &", user)

@@ -42,7 +42,11 @@ def start_router(router: Host) -> None:
         ]
     _ip(router, commands)
     # frames inside a site are not the border's business
-    keys = ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables")
+    keys = (
+        "net/ipv4/ip_forward",
+        "net/bridge/bridge-nf-call-iptables",
+        "net/bridge/bridge-nf-call-ip6tables",
+    )
     script = "; ".join(
         f"[ ! -e /proc/sys/{key} ] || echo {int(key.endswith('forward'))} > /proc/sys/{key}" for key in keys
     )

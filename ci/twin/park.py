@@ -219,7 +219,11 @@ def _programs(pids: dict[str, int]) -> dict[str, list[tuple[str, float]]]:
         try:
             name = spaces.get(_space(int(entry.name)))
             if name:
-                sizes = [x.split()[1] for x in (entry / "smaps_rollup").read_text().splitlines() if x.startswith("Pss:")]
+                sizes = [
+                    x.split()[1]
+                    for x in (entry / "smaps_rollup").read_text().splitlines()
+                    if x.startswith("Pss:")
+                ]
                 program = (entry / "comm").read_text().strip()
                 found.setdefault(name, []).append((program, int(sizes[0]) / 1024 if sizes else 0.0))
         except OSError:

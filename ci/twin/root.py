@@ -15,9 +15,25 @@ from ci.twin.state import Folder, Settings
 SCRATCH_SIZE = "4g"
 """Of each site; it lies in memory, so that it can be filled without writing."""
 READY = "run/twin/ready"
-_DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+_DEVICES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+}
 _RUN = {"twin": 0o1777, "sshd": 0o755, "munge": 0o755, "slurm": 0o755, "mysqld": 0o1777, "lock": 0o1777}
-_VAR = ("lib/munge", "lib/slurm", "log/munge", "log/slurm", "spool/slurmctld", "spool/slurmd", "cache", "empty")
+_VAR = (
+    "lib/munge",
+    "lib/slurm",
+    "log/munge",
+    "log/slurm",
+    "spool/slurmctld",
+    "spool/slurmd",
+    "cache",
+    "empty",
+)
 
 
 def become(node: Node, folder: Folder, settings: Settings, scratch: int | None) -> None:
@@ -68,7 +84,21 @@ def _folder(path: Path, mode: int = 0o755) -> Path:
 
 
 def _skeleton(root: Path) -> None:
-    for name in ("proc", "sys", "dev", "run", "home", "root", "old", "etc", "var", "usr", "opt", "mnt", "srv"):
+    for name in (
+        "proc",
+        "sys",
+        "dev",
+        "run",
+        "home",
+        "root",
+        "old",
+        "etc",
+        "var",
+        "usr",
+        "opt",
+        "mnt",
+        "srv",
+    ):
         (root / name).mkdir()
     _folder(root / "tmp", 0o1777)
     for name in ("bin", "sbin", "lib", "lib64"):

@@ -23,7 +23,7 @@ def up(host: Host) -> None:
         If `ml-suite services up` fails.
     """
     user, _ = host.node.account
-    answer = host.must("bash -lc 'python -m ml_suite.cli services up --json'", user, timeout=120)
+    answer = host.must("bash -lc 'ml-suite services up --json'", user, timeout=120)
     found = json.loads(answer[answer.index("{") :])["services"]
     host.must("nft -f -", stdin=forwarding({name: int(found[name]["port"]) for name in _PORTS}))
     host.must("echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet")

@@ -68,9 +68,7 @@ def settings_of(site: Site, accounting: bool) -> str:
     lines = [f"ClusterName={site.name}", f"SlurmctldHost={login_of(site).name}", _COMMON.rstrip()]
     if accounting:
         lines.append(_ACCOUNTING.rstrip())
-    lines.append(
-        f"NodeName={nodes} CPUs={site.cpus} RealMemory={site.memory} Gres={gres} State=UNKNOWN"
-    )
+    lines.append(f"NodeName={nodes} CPUs={site.cpus} RealMemory={site.memory} Gres={gres} State=UNKNOWN")
     for i, partition in enumerate(site.partitions):
         lines.append(
             f"PartitionName={partition.name} Nodes=ALL Default={'NO' if i else 'YES'} "
@@ -97,7 +95,9 @@ def start_munge(host: Host) -> None:
     """Start munge on a host; it answers a moment later."""
     if not host.runs("munged"):
         host.must("chown munge: /etc/munge; chmod 700 /etc/munge /var/log/munge; chmod 711 /var/lib/munge")
-        line = "setpriv --reuid=munge --regid=munge --clear-groups /usr/sbin/munged --foreground --num-threads=2"
+        line = (
+            "setpriv --reuid=munge --regid=munge --clear-groups /usr/sbin/munged --foreground --num-threads=2"
+        )
         host.start_daemon("munged", line)
 
 

@@ -51,6 +51,7 @@ _ONE_TIME = (
 _ONLY_COPIES = """\
 #!/bin/bash
 unset HOME SCRATCH WORK
+set -f
 case $SSH_ORIGINAL_COMMAND in
     'rsync --server '*|'scp -t '*|'scp -f '*|'scp -r -t '*|'scp -r -f '*) exec $SSH_ORIGINAL_COMMAND ;;
     /usr/lib/openssh/sftp-server|internal-sftp|'') [ -z "$SSH_ORIGINAL_COMMAND" ] || exec /usr/lib/openssh/sftp-server ;;
