@@ -6,7 +6,7 @@ source "$(dirname "$0")/common.sh"
 bash "$ROOT/ci/install.sh"
 bash "$ROOT/ci/environment.sh" >/dev/null
 bash "$ROOT/ci/storm-data.sh" >/dev/null
-apt_need shellcheck chromium
+apt_need shellcheck chromium openssh-server busybox-static
 marks=()
 if [ "$(id -u)" = 0 ]; then
     # Ceph's gateway is what the European Weather Cloud runs

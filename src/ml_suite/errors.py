@@ -7,6 +7,9 @@
      ├ CredentialNeeded               exit 4
      ├ ServerUnreachable              exit 5
      ├ HostError                      exit 1
+     │  ├ HostUnreachable             (nothing was sent)
+     │  ├ OutcomeUnknown              (it was sent, and its answer was lost: it may have been done)
+     │  └ HostBusy                    (too many commands at once; nothing was sent)
      ├ StudyError                     exit 1
      ├ DatasetError                   exit 1   (unfinished, incomplete, or another dataset than expected)
      └ DeliveryError                  exit 1   (S3, MLflow or the catalogue did not take a delivery)
@@ -60,6 +63,18 @@ class ServerUnreachable(MlSuiteError):
 
 class HostError(MlSuiteError):
     """A host refused or lost a command."""
+
+
+class HostUnreachable(HostError):
+    """No connection: the command was not sent."""
+
+
+class OutcomeUnknown(HostError):
+    """The command was sent and the connection lost, or it took too long: it may have been done or not."""
+
+
+class HostBusy(HostError):
+    """As many commands as the host allows are running: the command was not sent."""
 
 
 class StudyError(MlSuiteError):

@@ -142,12 +142,37 @@ def test_the_schema_is_closed_and_described() -> None:
 def test_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     listed = json.loads(run("hosts", "list", "--json").stdout)
-    assert [host["name"] for host in listed] == ["local"]
+    assert "local" in [host["name"] for host in listed]
+    assert {"leonardo", "lumi"} < {host["name"] for host in listed}
+    (leonardo,) = [host for host in listed if host["name"] == "leonardo"]
+    assert (leonardo["login"], leonardo["lifetime"], leonardo["callback"]) == ("certificate", "12h", "spool")
     assert "this machine" in run("hosts", "list").stdout
     shown = json.loads(run("hosts", "show", "local", "--json").stdout)
     assert (shown["callback"], shown["scheduler"]) == ("direct", "local")
     assert isinstance(shown["gpus_per_node"], int)
     assert "work: {ml_suite_home}/work" in run("hosts", "show", "local").stdout
+    shown = run("hosts", "show", "leonardo").stdout
+    assert "  lifetime: 12h\n" in shown
+    assert "  compute: no\n" in shown
+    assert "by_name: no" not in shown, "only what the file says"
     unknown = run("hosts", "show", "locla")
     assert unknown.exit_code == 2
     assert "did you mean 'local'?" in unknown.stderr
+
+
+def test_a_job_is_shown_as_a_host_would_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    words = ("hosts", "show", "leonardo", "--gpus", "16", "--walltime", "30h", "--account", "p")
+    job = json.loads(run(*words, "--json").stdout)
+    assert (job["nodes"], job["ranks"], job["jobs"]) == (4, 16, ["1d", "6h15m"])
+    assert job["cost"] == "3,872 core-hours"
+    assert "#SBATCH --account=p" in job["directives"]
+    assert "  #SBATCH --gres=gpu:4\n" in run(*words).stdout
+    for wrong, told in (
+        ("leonardo --gpus 5", "cannot be shared evenly"),
+        ("local --gpus 1", "has no queues"),
+    ):
+        refused = run("hosts", "show", *wrong.split())
+        assert refused.exit_code == 2
+        assert told in refused.stderr
+    assert "30m, 12h, 1d" in run("hosts", "show", "lumi", "--gpus", "1", "--walltime", "12").stderr

@@ -10,7 +10,7 @@ import pytest
 
 from ml_suite.config import composed
 from ml_suite.config.checks import check
-from ml_suite.config.findings import Finding, Severity
+from ml_suite.config.findings import FileError, Finding, Severity
 from ml_suite.config.hyperparameters import candidates
 from ml_suite.config.periods import Span, periods
 from ml_suite.config.source import load, parse
@@ -140,21 +140,88 @@ def test_parts_and_groups(project: Path, group_by: str, parts: int, fits: bool) 
     assert bool(errors(project)) is not fits
 
 
-def test_walltimes_and_gpus_fit_the_partitions_of_a_host(project: Path) -> None:
+BIG = """\
+title: Big
+auth: {kind: key}
+callback: spool
+scheduler: slurm
+gpus_per_node: 4
+cores_per_node: 32
+billing: core_hours
+needs_account: true
+partitions:
+  short: {max_walltime: 2h}
+  long: {max_walltime: 1d, whole_nodes: true}
+paths: {work: '/w/{account}', environment: /e}
+"""
+
+
+@pytest.fixture
+def elsewhere(project: Path) -> Path:
+    """Project on a machine with a scheduler."""
     (project / "hosts").mkdir()
-    (project / "hosts" / "big.yaml").write_text(
-        "title: big\nauth: {kind: key}\ncallback: spool\nscheduler: slurm\ngpus_per_node: 4\n"
-        "partitions: {short: {max_walltime: 2h}, long: {max_walltime: 1d}}\n"
-        "paths: {work: '/w/{account}', environment: /e}\n"
+    (project / "hosts" / "big.yaml").write_text(BIG)
+    edit(project, ("local: {limit: 2}", "big: {account: p}"))
+    return project
+
+
+def notes(project: Path) -> str:
+    return "\n".join(f.message for f in findings(project) if f.severity is Severity.NOTE)
+
+
+def test_a_walltime_above_the_partition_becomes_a_chain(elsewhere: Path) -> None:
+    edit(elsewhere, ("cpus: 1, walltime: 10m", "gpus: 16, walltime: 30h"))
+    assert errors(elsewhere) == []
+    told = notes(elsewhere)
+    assert "big: long runs jobs of at most 1d: 1d6h become 2 jobs that go on from the checkpoint" in told
+    assert "files of the recipe are not checked" in told
+    edit(elsewhere, ("walltime: 30h", "walltime: 1d"))
+    assert "checkpoint" not in notes(elsewhere)
+
+
+def test_gpus_that_do_not_fill_nodes_are_billed_whole(elsewhere: Path) -> None:
+    edit(
+        elsewhere,
+        ("cpus: 1, walltime: 10m", "gpus: 6, walltime: 10m"),
+        ("{account: p}", "{account: p, partition: long}"),
     )
-    edit(project, ("local: {limit: 2}", "big: {account: p}"), ("walltime: 10m", "walltime: 25h"))
-    (only,) = errors(project)
-    assert "big runs jobs of at most 1d, not 1d1h" in only
-    edit(project, ("walltime: 25h", "walltime: 1d, gpus: 16"))
-    assert errors(project) == []
-    assert any("files of the recipe are not checked" in f.message for f in findings(project))
-    edit(project, ("{account: p}", "{}"))
-    assert "needs an account" in errors(project)[0]
+    assert errors(elsewhere) == []
+    whole = "big: long bills 2 whole nodes with 8 GPUs for the 6 that a job uses, 64 core-hours an hour"
+    assert whole in notes(elsewhere)
+    edit(elsewhere, ("gpus: 6", "gpus: 7"))
+    (only,) = errors(elsewhere)
+    assert "big: 7 GPUs cannot be shared evenly by 2 nodes of 4 | write 4 or 8" in only
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("{account: p}", "{}", "Big runs no job without an account | Write `account:`"),
+        ("{account: p}", "{account: p, partition: lon}", "no partition 'lon' on Big | did you mean 'long'?"),
+        ("cpus: 1", "cpus: 33", "at most 32 cores, not 33"),
+        ("{account: p}", "{account: '-p --x'}", "hosts.big.account"),
+    ],
+)
+def test_what_a_host_with_a_scheduler_refuses(elsewhere: Path, old: str, new: str, told: str) -> None:
+    edit(elsewhere, (old, new))
+    try:
+        found = errors(elsewhere)
+    except FileError as error:
+        found = [str(error)]
+    assert told in "\n".join(found)
+
+
+def test_values_of_the_users_own_file_count(elsewhere: Path, tmp_path: Path) -> None:
+    own = tmp_path / "config" / "ml-suite" / "hosts" / "big.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("account: mine\n")
+    edit(elsewhere, ("{account: p}", "{}"))
+    assert errors(elsewhere) == []
+
+
+def test_another_architecture_is_noted(elsewhere: Path) -> None:
+    (elsewhere / "hosts" / "big.yaml").write_text(BIG + "architecture: aarch64\n")
+    assert "big has aarch64 processors" in notes(elsewhere)
 
 
 def test_an_environment_without_anemoi_is_a_warning(project: Path, tmp_path: Path) -> None:

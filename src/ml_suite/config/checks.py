@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_suite import quantities
-from ml_suite.config import composed, hyperparameters, locate, periods, recipe
-from ml_suite.config.deployment import Deployment, Resources
+from ml_suite.config import composed, fit, hyperparameters, locate, periods, recipe
+from ml_suite.config.deployment import Deployment
 from ml_suite.config.findings import FileError, Finding, Severity
 from ml_suite.config.recipe import Dates
 from ml_suite.config.resolve import paths
@@ -18,6 +16,7 @@ from ml_suite.config.source import Keys, Source, load
 from ml_suite.errors import ConfigError
 from ml_suite.home import cache
 from ml_suite.hosts import host as machines
+from ml_suite.hosts.directives import payer
 from ml_suite.hosts.host import Host
 
 
@@ -38,60 +37,11 @@ def check(deployment: Deployment, source: Source, path: Path) -> list[Finding]:
     """
     context = _Context(deployment, source, path.absolute().parent)
     known, found = context.hosts()
-    for job in _jobs(deployment):
-        for name in job.hosts:
-            if name in known:
-                found += _fit(source, job, name, known[name])
+    found += fit.check(deployment, source, known)
     dates, findings = context.dataset(known)
     found += findings
     found += context.training(known, dates)
     return list(dict.fromkeys(found))
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What one kind of job asks for, and where it may run."""
-
-    path: Keys
-    """Of its resources in the file."""
-    resources: Resources
-    hosts: tuple[str, ...]
-
-
-def _jobs(deployment: Deployment) -> list[_Job]:
-    training, hpo = deployment.training.resources, deployment.hpo
-    everywhere = tuple(deployment.hosts)
-    default: Keys = ("training", "resources")
-    if hpo is None:
-        return [_Job(default, training, everywhere)]
-    return [
-        _Job(
-            ("hpo", name, "resources") if step.resources else default,
-            step.resources or training,
-            tuple(step.hosts or everywhere),
-        )
-        for name, step in (("step1", hpo.step1), ("step2", hpo.step2))
-    ]
-
-
-def _fit(source: Source, job: _Job, name: str, host: Host) -> Iterator[Finding]:
-    """What a job asks for that a host does not have."""
-    longest = max((p.max_walltime for p in host.partitions.values()), default=None)
-    if longest is not None and job.resources.walltime > longest:
-        asked, has = (quantities.format_duration(t) for t in (job.resources.walltime, longest))
-        message = f"{name} runs jobs of at most {has}, not {asked}"
-        hint = "ask for less, or name other hosts in hpo"
-        yield source.finding(Severity.ERROR, (*job.path, "walltime"), message, hint)
-    per_node = machines.gpus_here() if host.here and host.gpus_per_node is None else host.gpus_per_node
-    gpus, cpus = job.resources.gpus, job.resources.cpus
-    if per_node is not None and ((gpus and not per_node) or (host.here and gpus > per_node)):
-        message = f"{name} has {per_node or 'no'} GPU{'s' if per_node > 1 else ''}, not {gpus}"
-        hint = "write `gpus: 0` to train on the CPU, or name other hosts"
-        yield source.finding(Severity.ERROR, (*job.path, "gpus"), message, hint)
-    cores = os.cpu_count() or 1
-    if host.here and not gpus and cpus > cores:
-        message = f"{name} has {cores} CPU cores, not {cpus}"
-        yield source.finding(Severity.ERROR, (*job.path, "cpus"), message, f"write at most {cores}")
 
 
 @dataclass(frozen=True)
@@ -107,8 +57,10 @@ class _Context:
         found: list[Finding] = []
         for name, use in self.deployment.hosts.items():
             try:
-                known[name] = machines.load(name, self.beside)
+                host = machines.load(name, self.beside)
+                payer(host, use.account)
                 paths(name, use, self.deployment, self.beside)
+                known[name] = host
             except FileError as error:
                 found += error.findings
             except ConfigError as error:

@@ -89,6 +89,10 @@ Template = Annotated[str, AfterValidator(_known_placeholders)]
 """A path that may hold placeholders."""
 
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+\-]*$")]
+"""A word that a site gave out; it goes into command lines, so it is nothing but a word."""
+
+
 class Strict(BaseModel):
     """Unknown keys are errors and nothing changes after parsing."""
 
@@ -251,7 +255,13 @@ class Hpo(Strict):
 class Use(Strict):
     """What this deployment may use of a host."""
 
-    account: str | None = None
+    account: Name | None = None
+    """Who pays."""
+    user: Name | None = None
+    """Your name there; default: the host file's, then OpenSSH's."""
+    partition: Name | None = None
+    """Default: the one that costs least for what a job asks."""
+    qos: Name | None = None
     limit: Annotated[int, Field(gt=0)] = 4
     """Jobs of the suite at once on the host."""
     budget: GpuHours | None = None

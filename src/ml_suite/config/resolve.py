@@ -54,8 +54,8 @@ def paths(name: str, use: Use, deployment: Deployment, beside: Path) -> HostPath
     work = use.work or host.paths.work
     environment = use.environment or deployment.training.environment or host.paths.environment
     return HostPaths(
-        work=_absolute(host.place(work, use.account), beside),
-        environment=_absolute(host.place(environment, use.account), beside),
+        work=_absolute(host.place(work, use.account, use.user), beside),
+        environment=_absolute(host.place(environment, use.account, use.user), beside),
     )
 
 
