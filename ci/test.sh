@@ -12,8 +12,8 @@ if [ "$(id -u)" = 0 ]; then
     # Ceph's gateway is what the European Weather Cloud runs
     apt_need radosgw ceph-mon ceph-osd ceph-common
 else
-    say "the tests on Ceph start its daemons as root: they are left out"
-    marks=(-m "not ceph")
+    say "the tests on Ceph and on the twin start daemons as root: they are left out"
+    marks=(-m "not ceph and not twin")
 fi
 export PATH=$ROOT/.venv/bin:$PATH
 cd "$ROOT"

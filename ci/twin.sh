@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The twin: four clusters with real sshd, munge and Slurm, an ops host and a fake internet, on this machine.
 #
-#   ci/twin.sh up [--services] [--accounting]   start what does not run
+#   ci/twin.sh up [--services]                  start what does not run
 #   ci/twin.sh down [--purge]                   end what `up` started, nothing else
 #   ci/twin.sh status [--json]
 #   ci/twin.sh exec [USER@]HOST CMD ...         as the site's user, or root@HOST
@@ -17,7 +17,6 @@ source "$(dirname "$0")/common.sh"
 if [ "${1:-}" = up ]; then
     apt_need iproute2 libpam-google-authenticator munge nftables openssh-client openssh-server rsync slurm-client \
         slurmctld slurmd util-linux
-    case " $* " in *" --accounting "*) apt_need mariadb-server slurmdbd ;; esac
     case " $* " in *" --services "*) apt_need ecflow-client ecflow-server ;; esac
 fi
 python=${ML_SUITE_PYTHON:-$ROOT/.venv/bin/python}

@@ -8,11 +8,13 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ci.twin import auth, faults, park
 from ci.twin.hosts import Host
 from ci.twin.plan import find_node, find_site
 from ci.twin.state import Folder, Settings, default_folder
+
 from ml_suite.errors import MlSuiteError
 from ml_suite.home import cache
 
@@ -41,7 +43,6 @@ def _parser() -> argparse.ArgumentParser:
 
     one = add("up", _up, "start what does not run")
     one.add_argument("--services", action="store_true", help="ecFlow, S3, MLflow and the catalogue on ops")
-    one.add_argument("--accounting", action="store_true", help="slurmdbd at each site: sacct, accounts, QOS")
     one.add_argument("--bind", action="append", default=[], metavar="PATH", help="show PATH in every host")
     one.add_argument("--no-binds", action="store_true", help="show neither this checkout nor environments")
     one = add("down", _down, "end everything; homes and keys stay")
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def default_binds(checkout: Path) -> list[str]:
-    """This checkout, the Python that runs, the training environment and its Python."""
+    """List this checkout, the Python that runs, the training environment and its Python."""
     found = [checkout, Path(sys.prefix), Path(sys.base_prefix)]
     training = Path(os.environ.get("ML_SUITE_ENVIRONMENT") or cache() / "anemoi")
     if training.exists():
@@ -81,7 +82,6 @@ def _up(folder: Folder, arguments: argparse.Namespace) -> None:
     binds += [str(Path(path).absolute()) for path in arguments.bind]
     settings = Settings(
         binds=tuple(dict.fromkeys(binds)),
-        accounting=arguments.accounting,
         services=arguments.services,
         checkout=str(checkout),
         python=sys.executable,
@@ -103,7 +103,7 @@ def _status(folder: Folder, arguments: argparse.Namespace) -> int:
     running = all(host.pid for host in found)
     if arguments.as_json:
         state = "up" if running else "partly" if any(host.pid for host in found) else "down"
-        answer = {"folder": str(folder.root), "state": state}
+        answer: dict[str, Any] = {"folder": str(folder.root), "state": state}
         answer |= {"hosts": {h.name: asdict(h) for h in found}, "sites": {s.name: asdict(s) for s in sites}}
         print(json.dumps(answer, indent=1))
         return 0 if running else 1

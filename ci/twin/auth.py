@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ci.twin.plan import OPS, SITES, Node, Site
 from ci.twin.state import Folder
+
 from ml_suite import atomic
 from ml_suite.errors import ConfigError, CredentialNeeded, MlSuiteError
 

@@ -17,6 +17,7 @@ from ci.twin import auth, hosts, network, root
 from ci.twin.hosts import Host
 from ci.twin.plan import ROUTER, SITES, find_node, find_site
 from ci.twin.state import Folder
+
 from ml_suite.errors import ConfigError
 
 Kind = Literal["link", "half", "node", "disk", "cert"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from ci.twin import root, syscalls
 from ci.twin.plan import ROUTER, Node
 from ci.twin.state import Folder
+
 from ml_suite.errors import MlSuiteError
 from ml_suite.services.process import Process, identify, wait_ended
 

@@ -25,6 +25,7 @@ from ci.twin.plan import (
     nodes_of,
     subnet,
 )
+
 from ml_suite.errors import MlSuiteError
 
 
@@ -78,7 +79,9 @@ def connect(hosts: Sequence[Host], router: Host) -> None:
 
 def set_cable(node: Node, router: Host, plugged: bool) -> None:
     """Pull or plug a host's cable."""
-    _ip(router, [f"link set {node.link} {'up' if plugged else 'down'}"])
+    # what the router remembers of the way would have new connections wait rather than fail
+    forget = f"neigh flush to {node.address} dev br{node.network}"
+    _ip(router, [f"link set {node.link} {'up' if plugged else 'down'}", forget])
 
 
 def load_faults(faults: Mapping[str, list[str]], router: Host) -> None:

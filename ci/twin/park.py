@@ -61,7 +61,7 @@ def up(folder: Folder, settings: Settings) -> dict[str, float]:
     jobs: list[Callable[[], None]] = [partial(_start_internet, every[INTERNET.name])]
     if settings.services:
         jobs.append(partial(services.up, every[OPS.name]))
-    jobs += [partial(_start_site, site, every, settings) for site in SITES]
+    jobs += [partial(_start_site, site, every) for site in SITES]
     _in_parallel(lambda job: job(), jobs)
     done("services")
     return seconds
@@ -78,7 +78,7 @@ def start_host(folder: Folder, host: Host) -> None:
     _configure(host, settings)
     every = {node.name: Host(node, folder) for node in NODES}
     if host.node.site:
-        _start_site(host.node.site, every, settings)
+        _start_site(host.node.site, every)
     elif host.node == INTERNET:
         _start_internet(host)
     elif settings.services:
@@ -147,9 +147,9 @@ def status(folder: Folder) -> tuple[list[HostStatus], list[SiteStatus]]:
     for site in SITES:
         login = nodes_of(site)[0]
         states = slurm.node_states(running[login.name]) if login.name in running else {}
-        mine = tuple(faults.get(site.name, []))
+        broken = tuple(faults.get(site.name, []))
         sites.append(
-            SiteStatus(site.name, site.auth, site.user, login.name, counted.get(site.name), states, mine)
+            SiteStatus(site.name, site.auth, site.user, login.name, counted.get(site.name), states, broken)
         )
     return found, sites
 
@@ -165,10 +165,10 @@ def _configure(host: Host, settings: Settings) -> None:
         if node.role in ("login", "transfer"):
             sshd.configure(host, node.site)
         if node.role != "transfer":
-            slurm.configure(host, node.site, settings.accounting)
+            slurm.configure(host, node.site)
 
 
-def _start_site(site: Site, every: dict[str, Host], settings: Settings) -> None:
+def _start_site(site: Site, every: dict[str, Host]) -> None:
     there = [every[node.name] for node in nodes_of(site) if every[node.name].process]
     login = every[nodes_of(site)[0].name]
     compute = [host for host in there if host.node.role == "compute"]
@@ -182,10 +182,6 @@ def _start_site(site: Site, every: dict[str, Host], settings: Settings) -> None:
         slurm.wait_munge(host)
     if not login.process:
         return
-    if settings.accounting:
-        from ci.twin import accounting
-
-        accounting.start(login, site)
     slurm.start(login, compute)
     slurm.wait_nodes(login, compute)
 

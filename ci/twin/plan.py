@@ -56,7 +56,6 @@ class Site:
     gpu: str
     partitions: tuple[Partition, ...]
     """The first one is the default."""
-    qos: tuple[str, ...] = ()
     connections_per_minute: int = 0
     """New ssh connections beyond this are dropped; 0: no such rule."""
 
@@ -105,7 +104,6 @@ SITES = (
         gpus=4,
         gpu="a100",
         partitions=(Partition("boost_usr_prod", "1-00:00:00"), Partition("lrd_all_serial", "04:00:00")),
-        qos=("boost_qos_dbg", "boost_qos_lprod"),
     ),
     Site(
         name="marenostrum5",
@@ -126,7 +124,6 @@ SITES = (
         gpus=4,
         gpu="h100",
         partitions=(Partition("acc", "3-00:00:00"),),
-        qos=("acc_ehpc", "acc_debug", "acc_interactive"),
     ),
     Site(
         name="jupiter",

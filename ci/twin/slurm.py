@@ -47,11 +47,6 @@ SlurmdDebug=info
 JobCompType=jobcomp/filetxt
 JobCompLoc=/var/log/slurm/jobcomp.log
 """
-_ACCOUNTING = """\
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=localhost
-AccountingStorageTRES=gres/gpu
-"""
 _CGROUP = """\
 CgroupPlugin=cgroup/v1
 CgroupAutomount=no
@@ -61,13 +56,11 @@ ConstrainRAMSpace=no
 """
 
 
-def settings_of(site: Site, accounting: bool) -> str:
+def settings_of(site: Site) -> str:
     """slurm.conf of a site. Pure."""
     nodes = f"{site.name}-c[1-{site.nodes}]"
     gres = f"gpu:{site.gpu}:{site.gpus}"
     lines = [f"ClusterName={site.name}", f"SlurmctldHost={login_of(site).name}", _COMMON.rstrip()]
-    if accounting:
-        lines.append(_ACCOUNTING.rstrip())
     lines.append(f"NodeName={nodes} CPUs={site.cpus} RealMemory={site.memory} Gres={gres} State=UNKNOWN")
     for i, partition in enumerate(site.partitions):
         lines.append(
@@ -78,12 +71,12 @@ def settings_of(site: Site, accounting: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def configure(host: Host, site: Site, accounting: bool) -> None:
+def configure(host: Host, site: Site) -> None:
     """Write the settings of munge and Slurm on any host of a site."""
     entry = pwd.getpwnam("munge")
     owner = (entry.pw_uid, entry.pw_gid)
     host.put("/etc/munge/munge.key", auth.munge_key(host.folder, site).read_bytes(), 0o400, owner)
-    host.put("/etc/slurm/slurm.conf", settings_of(site, accounting))
+    host.put("/etc/slurm/slurm.conf", settings_of(site))
     host.put("/etc/slurm/cgroup.conf", _CGROUP)
     host.put("/etc/slurm/plugstack.conf", "")
     nodes = f"{site.name}-c[1-{site.nodes}]"

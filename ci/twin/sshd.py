@@ -54,7 +54,7 @@ unset HOME SCRATCH WORK
 set -f
 case $SSH_ORIGINAL_COMMAND in
     'rsync --server '*|'scp -t '*|'scp -f '*|'scp -r -t '*|'scp -r -f '*) exec $SSH_ORIGINAL_COMMAND ;;
-    /usr/lib/openssh/sftp-server|internal-sftp|'') [ -z "$SSH_ORIGINAL_COMMAND" ] || exec /usr/lib/openssh/sftp-server ;;
+    /usr/lib/openssh/sftp-server) exec /usr/lib/openssh/sftp-server ;;
 esac
 echo "This machine only copies files: scp, rsync, sftp." >&2
 exit 1

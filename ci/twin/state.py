@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ml_suite import atomic
 from ml_suite.errors import MlSuiteError
@@ -32,7 +33,6 @@ class Settings:
 
     binds: tuple[str, ...] = ()
     """Folders of the machine that every host sees, read-only, at the same place."""
-    accounting: bool = False
     services: bool = False
     checkout: str = ""
     python: str = ""
@@ -102,7 +102,14 @@ class Folder:
     def settings(self) -> Settings:
         """What `up` was asked for last."""
         found = self._read("settings.json")
-        return Settings(**{**found, "binds": tuple(found.get("binds", ()))}) if found else Settings()
+        if not found:
+            return Settings()
+        return Settings(
+            binds=tuple(map(str, found["binds"])),
+            services=bool(found["services"]),
+            checkout=str(found["checkout"]),
+            python=str(found["python"]),
+        )
 
     def save_settings(self, settings: Settings) -> None:
         """Remember them."""
@@ -111,16 +118,16 @@ class Folder:
     @property
     def faults(self) -> dict[str, list[str]]:
         """Kinds of faults by the name given to `cut`."""
-        return self._read("faults.json")
+        return {name: list(kinds) for name, kinds in self._read("faults.json").items()}
 
     def save_faults(self, faults: Mapping[str, list[str]]) -> None:
         """Remember those that remain."""
         left = {name: kinds for name, kinds in faults.items() if kinds}
         atomic.write(self.root / "faults.json", json.dumps(left) + "\n", mode=0o600)
 
-    def _read(self, name: str) -> dict[str, list[str]]:
+    def _read(self, name: str) -> dict[str, Any]:
         try:
-            found: dict[str, list[str]] = json.loads((self.root / name).read_text())
+            found: dict[str, Any] = json.loads((self.root / name).read_text())
         except FileNotFoundError:
             return {}
         return found

@@ -6,10 +6,10 @@ import json
 import time
 
 import pytest
-
 from ci.twin import auth
 from ci.twin.plan import SITES, find_site
 from ci.twin.state import Folder
+
 from tests.twin.conftest import Done, Twin
 
 pytestmark = pytest.mark.twin

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-
 from ci.twin.plan import SITES, Site
+
 from tests.twin.conftest import Twin
 
 pytestmark = pytest.mark.twin
@@ -39,7 +39,8 @@ def test_ranks_on_two_nodes(twin: Twin) -> None:
 
 
 def test_a_job_is_cancelled(twin: Twin) -> None:
-    line = "id=$(sbatch --parsable -o /dev/null --wrap 'sleep 300'); sleep 1; scancel $id; sleep 2; scontrol show job $id"
+    submit = "id=$(sbatch --parsable -o /dev/null --wrap 'sleep 300')"
+    line = f"{submit}; sleep 1; scancel $id; sleep 2; scontrol show job $id"
     text = twin.must("exec", "marenostrum5", line)
     assert "JobState=CANCELLED" in text
 
