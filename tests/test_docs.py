@@ -36,7 +36,8 @@ def check_ours(words: list[str]) -> None:
         found = command.get_command(context, name)
         assert found is not None, f"there is no command {name}"
         command, context = found, click.Context(found, info_name=name, parent=context)
-    known = {option for parameter in command.get_params(context) for option in parameter.opts}
+    # not get_params: it would keep a help option made for this context
+    known = {option for parameter in command.params for option in parameter.opts} | {"-h", "--help"}
     for word in words:
         if word.startswith("-"):
             assert word.partition("=")[0] in known, f"{command.name} has no option {word}"
