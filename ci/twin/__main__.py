@@ -103,7 +103,7 @@ def _status(folder: Folder, arguments: argparse.Namespace) -> int:
     running = all(host.pid for host in found)
     if arguments.as_json:
         state = "up" if running else "partly" if any(host.pid for host in found) else "down"
-        answer: dict[str, Any] = {"folder": str(folder.root), "state": state}
+        answer: dict[str, Any] = {"folder": str(folder.root), "state": state, "cuts": folder.faults}
         answer |= {"hosts": {h.name: asdict(h) for h in found}, "sites": {s.name: asdict(s) for s in sites}}
         print(json.dumps(answer, indent=1))
         return 0 if running else 1
