@@ -12,8 +12,9 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from ml_suite import atomic
 from ml_suite.hosts import local
-from ml_suite.hosts.jobfile import JobFiles, replace
+from ml_suite.hosts.jobfile import JobFiles
 from ml_suite.hosts.voice import say
 
 USAGE = """\
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
         return _submit(job, arguments[1])
     answer = scheduler.status(job) if verb == "status" else scheduler.kill(job)
     if verb == "status":
-        replace(job.beside(".stat"), answer + "\n")
+        atomic.write(job.beside(".stat"), answer + "\n", mode=0o600)
     print(answer)
     return 0
 

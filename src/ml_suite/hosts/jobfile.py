@@ -14,10 +14,11 @@ Standard library only: this is imported for every job that ecFlow submits.
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from ml_suite import atomic
 
 _EXPORT = re.compile(r"^export (ECF_[A-Z]+)='?([^'\n]*)'?$", re.MULTILINE)
 
@@ -55,7 +56,7 @@ class JobFiles:
 
     def remember(self, running: Running) -> None:
         """Write it atomically."""
-        replace(self.beside(".job"), json.dumps(asdict(running)))
+        atomic.write(self.beside(".job"), json.dumps(asdict(running)), mode=0o600)
 
     @property
     def outcome(self) -> tuple[str, bool]:
@@ -69,17 +70,6 @@ class JobFiles:
     def credentials(self) -> dict[str, str]:
         """ECF_* variables that the script exports, to speak for the job; never to be printed."""
         return dict(_EXPORT.findall(self.script.read_text()))
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a small private file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as f:
-        f.write(text)
-        f.flush()
-        os.fsync(f.fileno())
-    temporary.replace(path)
 
 
 def start_time(pid: int) -> int | None:

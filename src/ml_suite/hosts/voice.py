@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 
-from ml_suite.hosts.jobfile import JobFiles, replace
+from ml_suite import atomic
+from ml_suite.hosts.jobfile import JobFiles
 
 DAY = 86400
 
@@ -44,5 +45,5 @@ def say(job: JobFiles, word: str, patience: int = DAY) -> bool:
     if done.returncode == 0:
         # a folder that cannot be written may be the very reason of the abort
         with contextlib.suppress(OSError):
-            replace(job.beside(".outcome"), f"{word}\nsaid\n")
+            atomic.write(job.beside(".outcome"), f"{word}\nsaid\n", mode=0o600)
     return done.returncode == 0
