@@ -8,22 +8,16 @@ suite of the same server in turn, and medians are compared.
 
 from __future__ import annotations
 
-import contextlib
-import getpass
-import os
-import random
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import ecflow
+from ecflow_server import running_server
 
-from ml_suite.server.address import Address
 from ml_suite.server.client import Server, connect
 from ml_suite.server.deploy import carry_out, prepare
 
@@ -52,34 +46,6 @@ def suite(home: Path, tasks: int, value: str) -> ecflow.Defs:
             if j:
                 task.add_trigger(f"t{j - 1} == complete")
     return defs
-
-
-@contextlib.contextmanager
-def running_server(home: Path) -> Iterator[Server]:
-    """Run a server for this benchmark only, which the user of the benchmark alone may use."""
-    port = random.randrange(20000, 32000)
-    (home / "jobs").mkdir()
-    lists = home / "lists"
-    lists.write_text(f"#\n4.4.14\n{getpass.getuser()}\n")
-    environment = {**os.environ, "ECF_HOME": str(home), "ECF_LISTS": str(lists)}
-    with (home / "server.out").open("wb") as out:
-        process = subprocess.Popen(
-            ["ecflow_server", f"--port={port}"], cwd=home, env=environment, stdout=out, stderr=out
-        )
-    try:
-        for _ in range(100):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("localhost", port), 1).close()
-                break
-            time.sleep(0.1)
-        plain = ecflow.Client("localhost", port)
-        plain.restart_server()
-        yield connect(Address("localhost", port, "benchmark"))
-        plain.halt_server()
-        plain.terminate_server()
-        process.wait(10)
-    finally:
-        process.kill()
 
 
 def settle(server: Server, home: Path) -> None:
@@ -116,7 +82,9 @@ def main(tasks: int, rounds: int) -> int:
     ours, peers, again = [], [], 0
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        with running_server(home) as server:
+        (home / "jobs").mkdir()
+        with running_server(home) as address:
+            server = connect(address)
             deploy(server, home, tasks, "0")
             for number in range(1, rounds + 1):
                 settle(server, home)

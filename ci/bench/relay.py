@@ -8,21 +8,18 @@ marking. Then how long a command takes from the job to the server while a relay 
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import os
 import random
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import ecflow
+from ecflow_server import running_server
 
 from ml_suite.relay.pull import Spool, here
 from ml_suite.relay.relay import Relay
@@ -32,34 +29,6 @@ from ml_suite.server.address import Address
 JOBS = 50
 INTERVAL = 1.0
 PROCESSES = 300
-
-
-@contextlib.contextmanager
-def running_server(home: Path) -> Iterator[Address]:
-    """Run a server for this benchmark only, which the user of the benchmark alone may use."""
-    port = random.randrange(20000, 32000)
-    home.mkdir()
-    lists = home / "lists"
-    lists.write_text(f"#\n4.4.14\n{getpass.getuser()}\n")
-    environment = {**os.environ, "ECF_HOME": str(home), "ECF_LISTS": str(lists)}
-    with (home / "server.out").open("wb") as out:
-        process = subprocess.Popen(
-            ["ecflow_server", f"--port={port}"], cwd=home, env=environment, stdout=out, stderr=out
-        )
-    try:
-        for _ in range(100):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("localhost", port), 1).close()
-                break
-            time.sleep(0.1)
-        client = ecflow.Client("localhost", port)
-        client.restart_server()
-        yield Address("localhost", port, "benchmark")
-        client.halt_server()
-        client.terminate_server()
-        process.wait(10)
-    finally:
-        process.kill()
 
 
 def submitted(address: Address, name: str, home: Path) -> list[dict[str, str]]:
@@ -190,6 +159,7 @@ def main() -> None:
     each = int(sys.argv[1] if len(sys.argv) > 1 else 20000) // JOBS
     work = Path(tempfile.mkdtemp())
     try:
+        (work / "server").mkdir()
         with running_server(work / "server") as address:
             peer = measure_processes(address, work)
             ours = measure_relay(address, work, each)
