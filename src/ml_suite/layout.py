@@ -10,6 +10,7 @@
       suites/SUITE/CYCLE/study/        plan.json, step1/, shortlist.json, step2/, selection.json
       suites/SUITE/CYCLE/evaluation/
       suites/SUITE/CYCLE/registered.json
+      mirror/HOST/                     beside the ecFlow server: what trials on another host left, as in its WORK
 """
 
 from __future__ import annotations
@@ -35,6 +36,12 @@ class WorkTree:
     def of(cls, resolved: Resolved, host: str, cycle: str = ONCE) -> WorkTree:
         """Tree of a deployed suite on one of its hosts."""
         return cls(resolved.hosts[host].work, resolved.deployment.suite, cycle)
+
+    @classmethod
+    def mirror(cls, resolved: Resolved, host: str, cycle: str = ONCE) -> WorkTree:
+        """Tree beside the ecFlow server that holds what was fetched of another host's tree."""
+        ops = resolved.hosts[resolved.ops].work
+        return cls(ops / "mirror" / host, resolved.deployment.suite, cycle)
 
     @property
     def sources(self) -> Path:

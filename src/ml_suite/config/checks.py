@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml_suite.config import composed, fit, hyperparameters, locate, periods, recipe
-from ml_suite.config.deployment import Deployment
+from ml_suite.config.deployment import Deployment, Use
 from ml_suite.config.findings import FileError, Finding, Severity
 from ml_suite.config.recipe import Dates
-from ml_suite.config.resolve import paths
+from ml_suite.config.resolve import OPS, paths
 from ml_suite.config.source import Keys, Source, load
 from ml_suite.errors import ConfigError
 from ml_suite.home import cache
@@ -87,14 +87,13 @@ class _Context:
 
     def _sources(self, known: dict[str, Host]) -> tuple[Path | None, list[Finding]]:
         """Folder of the recipe's files, when it is on this machine."""
-        text, builder = self.deployment.dataset.sources, self.deployment.builder
-        if builder not in known:
-            return None, []
-        if not known[builder].here:
-            message = f"files of the recipe are not checked: they are on {builder}"
-            return None, [Finding(Severity.NOTE, message)]
+        text, named = self.deployment.dataset.sources, self.deployment.dataset.host
+        if named in known and not known[named].here:
+            where, message = ("dataset", "host"), f"datasets are built beside the ecFlow server, not on {named}"
+            return None, [self.source.finding(Severity.ERROR, where, message, "leave the key out")]
         if text is None:
-            use = self.deployment.hosts[builder]
+            builder = named or next((name for name, host in known.items() if host.here), OPS)
+            use = self.deployment.hosts.get(builder, Use())
             return paths(builder, use, self.deployment, self.beside).work / "sources", []
         path = locate.locate(text, self.beside)
         if path is None or not path.is_dir():

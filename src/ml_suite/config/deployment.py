@@ -146,7 +146,7 @@ class Dataset(Strict):
     sources: str | None = None
     """Folder with the files that the recipe names with relative paths."""
     host: str | None = None
-    """Host that builds it; default: the first host of the deployment."""
+    """Host that builds it; default: the machine beside the ecFlow server."""
     parts: Annotated[int, Field(gt=0, le=999)] = 4
     """Load tasks that share the work."""
     store: Annotated[str, Field(pattern=S3_ADDRESS)] = "s3://ml-datasets"
@@ -311,8 +311,3 @@ class Deployment(Strict):
     def dataset_name(self) -> str:
         """Name in the catalogue: the recipe's file name without its ending."""
         return re.sub(r"\.ya?ml$", "", self.dataset.recipe.rsplit("/", 1)[-1])
-
-    @property
-    def builder(self) -> str:
-        """Host that builds the dataset."""
-        return self.dataset.host or next(iter(self.hosts))

@@ -11,6 +11,9 @@ from ml_suite.config.resolved import HostPaths, Resolved
 from ml_suite.errors import ConfigError
 from ml_suite.hosts import host as hosts
 
+OPS = "local"
+"""Host file of the machine beside the ecFlow server."""
+
 
 def resolve(deployment: Deployment, deployment_path: Path, files: Path, connections: Path) -> Resolved:
     """Return the deployment with its folders, its files' origins and the place of the credentials.
@@ -31,12 +34,15 @@ def resolve(deployment: Deployment, deployment_path: Path, files: Path, connecti
     """
     beside = deployment_path.absolute().parent
     config = deployment.training.config
+    found = {name: paths(name, use, deployment, beside) for name, use in deployment.hosts.items()}
+    if all(host.remote for host in found.values()):
+        found[OPS] = paths(OPS, Use(), deployment, beside)
     return Resolved(
         deployment=deployment,
         files=files.absolute(),
         recipe=git.facts(needed(deployment.dataset.recipe, beside, "dataset.recipe")),
         config=git.facts(needed(config, beside, "training.config")) if config else None,
-        hosts={name: paths(name, use, deployment, beside) for name, use in deployment.hosts.items()},
+        hosts=found,
         connections=connections.absolute(),
         source=git.facts(deployment_path),
     )
@@ -53,9 +59,12 @@ def paths(name: str, use: Use, deployment: Deployment, beside: Path) -> HostPath
     host = hosts.load(name, beside)
     work = use.work or host.paths.work
     environment = use.environment or deployment.training.environment or host.paths.environment
+    folder = _absolute(host.place(work, use.account, use.user), beside)
     return HostPaths(
-        work=_absolute(host.place(work, use.account, use.user), beside),
+        work=folder,
         environment=_absolute(host.place(environment, use.account, use.user), beside),
+        remote=not host.here,
+        spool=folder / "spool" if host.callback == "spool" else None,
     )
 
 

@@ -41,6 +41,10 @@ class HostPaths(BaseModel):
     work: Path
     environment: Path
     """Virtual environment whose python runs the jobs."""
+    remote: bool = False
+    """Jobs go to a scheduler on another machine; these are folders of that machine."""
+    spool: Path | None = None
+    """Where jobs leave their child commands; None: they reach the ecFlow server themselves."""
 
 
 class Resolved(BaseModel):
@@ -55,6 +59,7 @@ class Resolved(BaseModel):
     config: GitSource | None
     """Training configuration of trainer anemoi."""
     hosts: dict[str, HostPaths]
+    """The deployment's, and `ops` where none of those is this machine."""
     connections: Path
     """Addresses and credentials of S3, MLflow and the catalogue; mode 0600."""
     source: GitSource
@@ -73,10 +78,27 @@ class Resolved(BaseModel):
         if not where:
             raise ConfigError("ML_SUITE_RESOLVED is not set", "Run jobs from the suite, or export its path.")
         try:
-            return cls.model_validate_json(Path(where).read_bytes())
+            read = cls.model_validate_json(Path(where).read_bytes())
+            # a host has its own copy of this file and of those beside it
+            return read.model_copy(update={"files": Path(where).absolute().parent})
         except (OSError, ValueError) as error:
             message = f"{where} is not a resolved deployment: {error}"
             raise ConfigError(message, "Run: ml-suite deploy") from error
+
+    @property
+    def ops(self) -> str:
+        """Host whose jobs run beside the ecFlow server: what talks to services and what ends a study runs there."""
+        return next(name for name, paths in self.hosts.items() if not paths.remote)
+
+    @property
+    def remote(self) -> list[str]:
+        """Hosts of the deployment that are other machines."""
+        return [name for name in self.deployment.hosts if self.hosts[name].remote]
+
+    @property
+    def builder(self) -> str:
+        """Host that builds the dataset."""
+        return self.deployment.dataset.host or self.ops
 
     @property
     def recipe_file(self) -> Path:

@@ -68,4 +68,4 @@ def add_datasets(main: ecflow.Family, resolved: Resolved) -> None:
     deployment = resolved.deployment
     family = main.add_family("datasets").add_family(node_name(deployment.dataset_name))
     for task in tasks(deployment.dataset.parts, deployment.hosts):
-        add_task(family, replace(task, host=task.host or deployment.builder), resolved)
+        add_task(family, replace(task, host=task.host or resolved.builder), resolved)
