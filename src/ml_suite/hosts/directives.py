@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
-
 from ml_suite.config.deployment import Resources
 from ml_suite.errors import ConfigError
 from ml_suite.hosts.host import Host
-from ml_suite.hosts.request import MINUTE, Request, request
+from ml_suite.hosts.request import Request, request
+from ml_suite.hosts.sbatch import gpus, lines, slurm_time, warning
 
-WARNING = timedelta(minutes=2)
-"""Time between the warning and the end of a job: enough to write a checkpoint."""
-
-_PLAIN = re.compile(r"[A-Za-z0-9_.,:@%+=/~-]+")
+__all__ = ["directives", "lines", "options", "payer", "slurm_time"]
 
 
 def directives(
@@ -71,7 +66,6 @@ def options(
     """
     account = payer(host, account)
     time, queue = asked.chain[job], asked.queue
-    seconds = int(min(WARNING, time / 4).total_seconds())
     found = {
         "job-name": name,
         "account": account,
@@ -79,11 +73,11 @@ def options(
         "qos": queue.qos,
         "nodes": str(asked.nodes),
         "ntasks-per-node": str(asked.ranks_per_node),
-        **_gpus(asked),
+        **gpus(asked.gpus_per_node, asked.gpu_request),
         "cpus-per-task": str(asked.cpus_per_rank),
         "time": slurm_time(time),
         "output": output,
-        "signal": f"{signal}@{seconds}",
+        "signal": warning(time, signal),
     }
     # the scheduler must not start a job again by itself: ecFlow would not know which try is running
     flags = {"exclusive": ""} if queue.whole_nodes else {}
@@ -105,51 +99,3 @@ def payer(host: Host, account: str | None) -> str | None:
             "Write `account:` under the host in the deployment.",
         )
     return account
-
-
-def _gpus(asked: Request) -> dict[str, str]:
-    if not asked.gpus_per_node:
-        return {}
-    return (
-        {"gres": f"gpu:{asked.gpus_per_node}"}
-        if asked.gpu_request == "gres"
-        else {"gpus-per-node": str(asked.gpus_per_node)}
-    )
-
-
-def lines(options: dict[str, str]) -> list[str]:
-    """Write options as they stand in a script.
-
-    Raises
-    ------
-    ValueError
-        If a value breaks out of its line.
-
-    >>> lines({"time": "02:00:00", "output": "/a b/c", "exclusive": ""})
-    ['#SBATCH --time=02:00:00', '#SBATCH --output="/a b/c"', '#SBATCH --exclusive']
-    """
-    return [
-        f"#SBATCH --{key}={_quoted(value)}" if value else f"#SBATCH --{key}" for key, value in options.items()
-    ]
-
-
-def _quoted(value: str) -> str:
-    if _PLAIN.fullmatch(value):
-        return value
-    if '"' in value or "\\" in value or not value.isprintable():
-        raise ValueError(f"{value!r} cannot stand in a directive")
-    return f'"{value}"'
-
-
-def slurm_time(value: timedelta) -> str:
-    """Write a time as Slurm reads it, rounded up to its minutes.
-
-    >>> slurm_time(timedelta(hours=30, minutes=5))
-    '1-06:05:00'
-    >>> slurm_time(timedelta(seconds=90))
-    '00:02:00'
-    """
-    minutes = -(-value // MINUTE)
-    days, rest = divmod(minutes, 24 * 60)
-    clock = f"{rest // 60:02}:{rest % 60:02}:00"
-    return f"{days}-{clock}" if days else clock

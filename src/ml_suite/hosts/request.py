@@ -8,14 +8,10 @@ from datetime import timedelta
 
 from ml_suite.config.deployment import Resources
 from ml_suite.errors import ConfigError
+from ml_suite.hosts.chain import chain, overlap_of
 from ml_suite.hosts.host import Host
 from ml_suite.hosts.queues import Queue, named
-from ml_suite.quantities import format_duration
 
-OVERLAP = timedelta(minutes=15)
-"""What a job of a chain takes to start, load the checkpoint and repeat the steps after it."""
-
-MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 
 UNITS = {"gpu_hours": "GPU-hours", "node_hours": "node-hours", "core_hours": "core-hours"}
@@ -83,38 +79,6 @@ def request(
     return min(fitting, key=lambda r: (r.cost, len(r.chain)))
 
 
-def chain(walltime: timedelta, longest: timedelta, overlap: timedelta = OVERLAP) -> list[timedelta]:
-    """Divide a walltime into jobs, each of which goes on from the checkpoint of the one before.
-
-    Parameters
-    ----------
-    longest
-        Walltime that the queue gives.
-    overlap
-        Added to every job but the first.
-
-    Raises
-    ------
-    ValueError
-        If a job would do nothing but repeat the one before.
-
-    >>> [format_duration(t) for t in chain(timedelta(hours=30), timedelta(hours=24))]
-    ['1d', '6h15m']
-    >>> [format_duration(t) for t in chain(timedelta(hours=3), timedelta(hours=24))]
-    ['3h']
-    """
-    if overlap >= longest:
-        raise ValueError(
-            f"jobs of {format_duration(longest)} that repeat {format_duration(overlap)} make no progress"
-        )
-    jobs, left = [], walltime
-    while left > longest:
-        jobs.append(longest)
-        left -= longest - overlap
-    # the scheduler counts in minutes
-    return [*jobs, math.ceil(left / MINUTE) * MINUTE]
-
-
 def _in_queue(host: Host, resources: Resources, queue: Queue) -> Request:
     nodes, ranks, gpus, cpus = (_on_gpus if resources.gpus else _on_cpus)(host, resources, queue)
     if queue.max_nodes is not None and nodes > queue.max_nodes:
@@ -122,7 +86,6 @@ def _in_queue(host: Host, resources: Resources, queue: Queue) -> Request:
             f"{queue.name} takes jobs of at most {queue.max_nodes} nodes, not {nodes}",
             "ask for fewer GPUs, or name another partition",
         )
-    overlap = min(OVERLAP, queue.max_walltime / 4)
     return Request(
         queue=queue,
         nodes=nodes,
@@ -130,7 +93,7 @@ def _in_queue(host: Host, resources: Resources, queue: Queue) -> Request:
         gpus_per_node=gpus,
         gpu_request=host.gpu_request,
         cpus_per_rank=cpus,
-        chain=tuple(chain(resources.walltime, queue.max_walltime, overlap)),
+        chain=tuple(chain(resources.walltime, queue.max_walltime, overlap_of(queue.max_walltime))),
         rate=0.0 if queue.free else rate(host, queue, nodes, gpus, ranks * cpus),
         unit=UNITS.get(host.billing),
     )

@@ -35,7 +35,7 @@ def say(job: JobFiles, word: str, patience: int = DAY) -> bool:
         **{k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG")},
         **job.credentials(),
         # the pid that the job gave at --init; another one would make it a zombie
-        "ECF_RID": str(running.pid) if (running := job.running) else "",
+        "ECF_RID": _called(job),
         "ECF_TIMEOUT": str(patience),
         # a superseded try must not wait for an operator
         "ECF_ZOMBIE_TIMEOUT": "60",
@@ -47,3 +47,11 @@ def say(job: JobFiles, word: str, patience: int = DAY) -> bool:
         with contextlib.suppress(OSError):
             atomic.write(job.beside(".outcome"), f"{word}\nsaid\n", mode=0o600)
     return done.returncode == 0
+
+
+def _called(job: JobFiles) -> str:
+    """What the job called itself to ecFlow; empty if it never did."""
+    if running := job.running:
+        return str(running.pid)
+    remote = job.remote
+    return remote.rid if remote else ""
