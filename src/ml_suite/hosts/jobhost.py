@@ -16,7 +16,7 @@ from ml_suite.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Asked:
+class Ask:
     """What a kind of job asks of the scheduler; operators change it by variables of the task."""
 
     nodes: int = 1
@@ -37,24 +37,24 @@ class Asked:
 class JobHost:
     """One remote host, as a suite uses it; folders are the host's unless they end in ``_here``."""
 
-    work: str
-    python: str
-    library: str
+    work: Path
+    python: Path
+    library: Path
     """Folder that holds the package, named by its content."""
-    library_here: str
-    files: str
+    library_here: Path
+    files: Path
     """Folder with the deployed files, named by their content."""
-    files_here: str
+    files_here: Path
     files_names: tuple[str, ...]
     """Files below FILES_HERE that go there."""
-    spool: str | None = None
+    spool: Path | None = None
     """Where jobs leave child commands; None: they reach the ecFlow server."""
     server: str | None = None
     """Name of the ecFlow server as the host's jobs reach it."""
     port: int | None = None
     """None: the job's own ECF_PORT."""
     gpu_request: str = "gpus-per-node"
-    resources: Mapping[str, Asked] = field(default_factory=dict)
+    resources: Mapping[str, Ask] = field(default_factory=dict)
     """By kind of job: shard, candidate, train."""
 
 
@@ -62,16 +62,21 @@ class JobHost:
 class JobHosts:
     """The remote hosts of one suite."""
 
-    home: str
+    home: Path
     """ML_SUITE_HOME of the machine beside the ecFlow server."""
     suite: str
-    work: str
+    work: Path
     """Working folder of that machine, where the inputs of jobs are read."""
     hosts: Mapping[str, JobHost] = field(default_factory=dict)
 
+    @property
+    def text(self) -> str:
+        """Content of the file."""
+        return json.dumps(asdict(self), indent=1, default=str) + "\n"
+
     def save(self, path: Path) -> None:
         """Write it atomically, readable for its owner only."""
-        atomic.write(path, json.dumps(asdict(self), indent=1) + "\n", mode=0o600)
+        atomic.write(path, self.text, mode=0o600)
 
     def host(self, name: str) -> JobHost:
         """Facts of one host.
@@ -101,7 +106,7 @@ def load(path: Path) -> JobHosts:
     try:
         fields = json.loads(path.read_text())
         hosts = {name: _host(host) for name, host in fields.pop("hosts").items()}
-        return JobHosts(**fields, hosts=hosts)
+        return JobHosts(Path(fields["home"]), fields["suite"], Path(fields["work"]), hosts)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
             f"{path} does not say how to reach the hosts: {error}", "Run: ml-suite deploy"
@@ -109,5 +114,11 @@ def load(path: Path) -> JobHosts:
 
 
 def _host(fields: dict[str, Any]) -> JobHost:
-    resources = {kind: Asked(**asked) for kind, asked in fields.pop("resources").items()}
-    return JobHost(**{**fields, "files_names": tuple(fields["files_names"]), "resources": resources})
+    resources = {kind: Ask(**asked) for kind, asked in fields["resources"].items()}
+    paths = {name: Path(fields[name]) for name in _PATHS}
+    spool = Path(fields["spool"]) if fields["spool"] else None
+    names = tuple(fields["files_names"])
+    return JobHost(**{**fields, **paths, "spool": spool, "files_names": names, "resources": resources})
+
+
+_PATHS = ("work", "python", "library", "library_here", "files", "files_here")
