@@ -10,13 +10,14 @@ import gzip
 import io
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ml_suite.errors import StudyError
 from ml_suite.jobs import callback
 from ml_suite.jobs.artefacts import Artefacts
 from ml_suite.jobs.context import Job
+from ml_suite.jobs.places import places
 from ml_suite.lineage.training import StoredObject
 from ml_suite.quantities import format_bytes
 
@@ -38,7 +39,11 @@ def run(job: Job, arguments: list[str]) -> None:
         )
     packed = root.parent / f".{job.cycle}.{os.getpid()}.tar.gz"
     try:
-        pack(root, packed)
+        pack(
+            root,
+            packed,
+            {p.host: p.tree.root for p in places(job.resolved, job.host, job.cycle) if p.mirrored},
+        )
         catalogue = connect(job.connections())
         stored = Artefacts.of(job).put(packed, ARCHIVE)
     finally:
@@ -60,12 +65,21 @@ def receipt(root: Path) -> StoredObject | None:
         return None
 
 
-def pack(root: Path, path: Path) -> None:
-    """Write a compressed tar file of a folder whose bytes depend on names and contents alone."""
+def pack(root: Path, path: Path, mirrors: Mapping[str, Path] | None = None) -> None:
+    """Write a compressed tar file of a folder whose bytes depend on names and contents alone.
+
+    Parameters
+    ----------
+    mirrors
+        Folders of the same cycle as fetched from other hosts, which lie below ``hosts/HOST`` in the archive.
+    """
+    members = {member: root / member for member in kept(root)}
+    for host, folder in (mirrors or {}).items():
+        members |= {f"hosts/{host}/{member}": folder / member for member in kept(folder)}
     with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped:  # noqa: SIM117
         with tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for member in sorted(kept(root)):
-                content = (root / member).read_bytes()
+            for member in sorted(members):
+                content = members[member].read_bytes()
                 entry = tarfile.TarInfo(f"{root.name}/{member}")
                 entry.size, entry.mode = len(content), 0o644
                 archive.addfile(entry, io.BytesIO(content))

@@ -16,7 +16,7 @@ from ml_suite.errors import StudyError
 from ml_suite.evaluation import figure
 from ml_suite.evaluation import run as evaluation
 from ml_suite.evaluation.scores import Contestant, Evaluation, Request, summary
-from ml_suite.jobs import callback
+from ml_suite.jobs import callback, planning
 from ml_suite.jobs.context import Job
 from ml_suite.layout import WorkTree
 from ml_suite.lineage.training import CheckpointLink
@@ -49,7 +49,7 @@ def evaluate(job: Job) -> Evaluation:
     """
     tree = job.tree
     selection = winner_of(tree)
-    spec = TrialSpec.load(tree.trial(selection.step, selection.trial) / "trial.json")
+    spec = planning.specification_of(job, selection.result)
     if spec.trainer != "anemoi":
         weights = selection.result.checkpoint
         contestant = Contestant(

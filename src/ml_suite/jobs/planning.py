@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from ml_suite.errors import StudyError
 from ml_suite.jobs.context import Job
-from ml_suite.layout import WorkTree
+from ml_suite.jobs.places import Found, Place, found, places
 from ml_suite.quantities import format_fraction
-from ml_suite.study import data, periods, record, trials
+from ml_suite.stores.manifest import path_for
+from ml_suite.study import data, periods, trials
 from ml_suite.study import planning as studies
-from ml_suite.study.contract import Layout, Span, StudyPlan, TrialResult
+from ml_suite.study.contract import Layout, Span, StudyPlan, TrialResult, TrialSpec
 from ml_suite.study.periods import Calendar, Window
 from ml_suite.trainers import anemoi, runner, settings
 from ml_suite.trainers.settings import Settings
@@ -96,7 +98,7 @@ def settle(job: Job, plan: StudyPlan) -> StudyPlan:
     if tree.plan.exists():
         old = current(job)
         finished = sum(
-            result.state in runner.FINAL for result in results(tree, 1) + results(tree, 2) + results(tree, 0)
+            result.state in runner.FINAL for step in (0, 1, 2) for result in results(job, step, old.study)
         )
         studies.require_same(old, plan, finished, tree.study)
     plan.save(tree.plan)
@@ -117,14 +119,62 @@ def current(job: Job) -> StudyPlan:
         raise StudyError(f"there is no study in {job.tree.plan}", "Run the task plan first.") from error
 
 
-def results(tree: WorkTree, step: int, study: str | None = None) -> list[TrialResult]:
-    """Return the merged record of one step."""
-    return record.merge(tree.shard(step, "any").parent.glob("*.jsonl"), study)
+def results(job: Job, step: int, study: str | None = None) -> list[TrialResult]:
+    """Return the merged record of one step: this host's, and beside the ecFlow server those of all hosts."""
+    return [one.result for one in whereabouts(job, step, study)]
+
+
+def whereabouts(job: Job, step: int, study: str | None = None) -> list[Found]:
+    """Return the results of `results` with the hosts that they come from."""
+    return found(places(job.resolved, job.host, job.cycle), step, study)
+
+
+def place_of(job: Job, result: TrialResult) -> Place:
+    """Return where a trial ran; this host if no record has it."""
+    for one in whereabouts(job, result.step, result.study):
+        if one.result.trial == result.trial:
+            return one.place
+    return places(job.resolved, job.host, job.cycle)[0]
+
+
+def specification_of(job: Job, result: TrialResult) -> TrialSpec:
+    """Read what a trial was asked for, with the places of this host.
+
+    Raises
+    ------
+    StudyError
+        If its trial.json is missing.
+    """
+    place = place_of(job, result)
+    path = place.tree.trial(result.step, result.trial) / "trial.json"
+    try:
+        spec = TrialSpec.load(path)
+    except OSError as error:
+        again = f"Run the task collect_{place.host} again." if place.mirrored else "Run its task again."
+        raise StudyError(f"there is no {path}", again) from error
+    if not place.mirrored:
+        return spec
+    dataset = spec.dataset.model_copy(update={"path": dataset_of(job)})
+    return spec.model_copy(
+        update={
+            "output": path.parent,
+            "dataset": dataset,
+            "config": job.resolved.config_file if spec.config else None,
+            "environment": job.environment,
+        }
+    )
+
+
+def dataset_of(job: Job) -> Path:
+    """Return the dataset on this host: as transferred, or as built where it did not have to travel."""
+    name = job.deployment.dataset_name
+    here, built = job.tree.dataset(name), job.tree.build(name)
+    return built if not path_for(here).exists() and path_for(built).exists() else here
 
 
 def _freeze(job: Job, step1_epochs: int | None, **fields: Any) -> StudyPlan:
     training = job.deployment.training
-    dataset, calendar = data.read(job.tree.dataset(job.deployment.dataset_name))
+    dataset, calendar = data.read(dataset_of(job))
     composed = _composed(job)
     calendar, window = _grid(calendar, composed)
     split, samples = periods.split(calendar, window, _spans(job, composed), fields["subset"])

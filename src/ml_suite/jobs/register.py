@@ -15,7 +15,7 @@ from ml_suite.config.resolved import GitSource
 from ml_suite.errors import DeliveryError, StudyError
 from ml_suite.evaluation.promotion import decide
 from ml_suite.evaluation.scores import Evaluation
-from ml_suite.jobs import callback
+from ml_suite.jobs import callback, planning
 from ml_suite.jobs.artefacts import Artefacts
 from ml_suite.jobs.context import Job
 from ml_suite.jobs.entry import Facts, compose, outdated
@@ -24,7 +24,7 @@ from ml_suite.jobs.outbox import Deliveries
 from ml_suite.layout import WorkTree
 from ml_suite.lineage.entries import parse_training
 from ml_suite.lineage.training import CheckpointLink, Registered, SourceFile, TrainingMetadata
-from ml_suite.study.contract import Selection, TrialSpec
+from ml_suite.study.contract import Selection
 
 if TYPE_CHECKING:
     from ml_suite.stores.catalogue import Catalogue
@@ -64,10 +64,10 @@ def register(job: Job) -> Registered:
     facts = Facts(
         suite=job.deployment.suite,
         cycle=job.cycle,
-        host=job.host,
+        host=planning.place_of(job, selection.result).host,
         ecflow_path=os.environ.get("ECF_NAME") or f"/{job.deployment.suite}",
         selection=selection,
-        spec=TrialSpec.load(tree.trial(selection.step, selection.trial) / "trial.json"),
+        spec=planning.specification_of(job, selection.result),
         evaluation=evaluation,
         scores=artefacts.put(tree.evaluation / SCORES, SCORES),
         figures={

@@ -74,7 +74,7 @@ def run_shard(job: Job, shard: int, stop: Event) -> None:
     """
     plan, tree = planning.current(job), job.tree
     mine = trials.of_shard(plan, shard)
-    results = [r for r in planning.results(tree, 1, plan.study) if r.trial in mine and r.state in SETTLED]
+    results = [r for r in planning.results(job, 1, plan.study) if r.trial in mine and r.state in SETTLED]
     # where nothing has trained yet, the failures say nothing about the trials: they run again
     done = {r.trial: r for r in results} if not all(map(_never_trained, results)) else {}
     _tell(plan, done.values(), len(mine))
@@ -105,7 +105,7 @@ def make_shortlist(job: Job) -> Shortlist:
         If a trial has no result or none is complete.
     """
     plan, tree = planning.current(job), job.tree
-    results = [r for r in planning.results(tree, 1, plan.study) if r.trial < plan.trials]
+    results = [r for r in planning.results(job, 1, plan.study) if r.trial < plan.trials]
     atomic.write(tree.study / "step1.csv", record.table(results))
     chosen = two_step.shortlist(plan, results)
     chosen.save(tree.shortlist)
@@ -152,7 +152,7 @@ def make_selection(job: Job) -> Selection:
         If a candidate has no result or none is complete.
     """
     plan, tree = planning.current(job), job.tree
-    results = planning.results(tree, 2, plan.study)
+    results = planning.results(job, 2, plan.study)
     atomic.write(tree.study / "step2.csv", record.table(results))
     selection = two_step.select(plan, _shortlist(job), results)
     selection.save(tree.selection)

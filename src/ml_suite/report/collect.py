@@ -12,12 +12,12 @@ from ml_suite.config.deployment import Deployment, Resources
 from ml_suite.config.resolved import Resolved
 from ml_suite.errors import MlSuiteError, StudyError
 from ml_suite.evaluation.scores import Evaluation
+from ml_suite.jobs.places import found, places
 from ml_suite.layout import ONCE, WorkTree
 from ml_suite.lineage.training import Registered, StoredObject, TrainingMetadata
 from ml_suite.report import summary
 from ml_suite.report.model import Links, Report
 from ml_suite.study.contract import Selection, StudyPlan, TrialResult
-from ml_suite.study.record import merge
 
 Model = TypeVar("Model", bound=BaseModel)
 State = Literal["empty", "running", "selected", "evaluated", "registered"]
@@ -32,10 +32,10 @@ def collect(resolved: Resolved, cycle: str = ONCE, now: datetime | None = None) 
         If a file of the study is damaged.
     """
     deployment = resolved.deployment
-    tree = WorkTree.of(resolved, next(iter(resolved.hosts)), cycle)
+    tree = WorkTree.of(resolved, resolved.ops, cycle)
     plan = _load(StudyPlan, tree.plan)
     selection = _load(Selection, tree.selection)
-    results = _results(tree, plan)
+    results = _results(resolved, cycle, plan)
     direction = plan.direction if plan else "minimize"
     rows = summary.rows(results, direction, selection)
     evaluation = _load(Evaluation, tree.evaluation / "scores.json")
@@ -77,7 +77,7 @@ def collect(resolved: Resolved, cycle: str = ONCE, now: datetime | None = None) 
 
 def cycles(resolved: Resolved) -> list[str]:
     """Cycles that have a folder, oldest first."""
-    root = WorkTree.of(resolved, next(iter(resolved.hosts))).root.parent
+    root = WorkTree.of(resolved, resolved.ops).root.parent
     return sorted(p.name for p in root.iterdir() if (p / "study").is_dir()) if root.is_dir() else []
 
 
@@ -90,8 +90,11 @@ def _load(model: type[Model], path: Path) -> Model | None:
         raise StudyError(f"{path} is damaged or of another version", "Run its task again.") from error
 
 
-def _results(tree: WorkTree, plan: StudyPlan | None) -> list[TrialResult]:
-    return merge(tree.study.glob("step*/*.jsonl"), plan.study) if plan else []
+def _results(resolved: Resolved, cycle: str, plan: StudyPlan | None) -> list[TrialResult]:
+    if plan is None:
+        return []
+    where = places(resolved, resolved.ops, cycle)
+    return [one.result for step in (0, 1, 2) for one in found(where, step, plan.study)]
 
 
 def _planned(deployment: Deployment, plan: StudyPlan | None) -> dict[int, int]:

@@ -65,7 +65,7 @@ def merge(paths: Iterable[Path], study: str | None = None) -> list[TrialResult]:
             if study is not None and result.study != study:
                 continue
             known = merged.get((result.step, result.trial))
-            if known is None or _order(result) >= _order(known):
+            if known is None or order(result) >= order(known):
                 merged[result.step, result.trial] = result
     return [merged[key] for key in sorted(merged)]
 
@@ -100,7 +100,8 @@ def _cell(value: Any) -> str:
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)
 
 
-def _order(result: TrialResult) -> tuple[bool, float]:
+def order(result: TrialResult) -> tuple[bool, float]:
+    """Of two results of a trial the greater one counts: one that was not preempted, then the later one."""
     return result.state is not TrialState.PREEMPTED, result.ended.timestamp()
 
 

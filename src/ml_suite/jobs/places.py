@@ -1,0 +1,102 @@
+"""Where the trials of a suite ran, seen from one host: its own tree and, beside the ecFlow server, those of others.
+
+What a job on another host leaves is mirrored below ``WORK/mirror/HOST`` with the same relative layout. The paths that
+it wrote down are that host's; they are translated when they are read, and files are never changed.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ml_suite.config.resolved import Resolved
+from ml_suite.layout import ONCE, WorkTree
+from ml_suite.study import record
+from ml_suite.study.contract import Checkpoint, TrialResult
+
+ELSEWHERE = "elsewhere"
+"""Folder of a mirror that stands for what lies outside of a host's work folder; nothing is ever in it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One host's tree as this host sees it."""
+
+    host: str
+    tree: WorkTree
+    work: PurePosixPath | None = None
+    """Work folder at that host, of which the tree is a mirror; None: the tree is this host's own."""
+
+    @property
+    def mirrored(self) -> bool:
+        """The files come from another machine."""
+        return self.work is not None
+
+    def relative(self, path: PurePosixPath) -> PurePosixPath | None:
+        """Path below the host's work folder; None if it lies elsewhere.
+
+        A path that reaches the work folder by another name (a link) is known by the suite's folder in it.
+        """
+        clean = PurePosixPath(posixpath.normpath(path))
+        if self.work is not None and clean.is_relative_to(self.work):
+            return clean.relative_to(self.work)
+        parts, inside = clean.parts, ("suites", self.tree.suite)
+        starts = [i for i in range(len(parts) - 1) if parts[i : i + 2] == inside]
+        return PurePosixPath(*parts[starts[-1] :]) if starts else None
+
+    def here(self, path: Path) -> Path:
+        """Where a file of the host is on this machine, now or once it is fetched."""
+        if not self.mirrored:
+            return path
+        below = self.relative(PurePosixPath(path))
+        return self.tree.work / (below or PurePosixPath(ELSEWHERE, *PurePosixPath(path).parts[1:]))
+
+    def result(self, result: TrialResult) -> TrialResult:
+        """The result with paths of this machine."""
+        if not self.mirrored:
+            return result
+        return result.model_copy(
+            update={"checkpoint": self._moved(result.checkpoint), "resume": self._moved(result.resume)}
+        )
+
+    def record(self, step: int, study: str | None = None) -> list[TrialResult]:
+        """Merged record of one step at this host, with paths as written there."""
+        return record.merge(self.tree.shard(step, "any").parent.glob("*.jsonl"), study)
+
+    def _moved(self, weights: Checkpoint | None) -> Checkpoint | None:
+        return weights.model_copy(update={"path": self.here(weights.path)}) if weights else None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A trial's result and where it ran."""
+
+    place: Place
+    result: TrialResult
+    """With paths of this machine."""
+
+
+def places(resolved: Resolved, host: str, cycle: str = ONCE) -> list[Place]:
+    """HOST's own tree and, if it is the one beside the ecFlow server, the mirrors of the other machines."""
+    own = Place(host, WorkTree.of(resolved, host, cycle))
+    others = resolved.remote if host == resolved.ops else []
+    return [own, *(mirror(resolved, other, cycle) for other in others)]
+
+
+def mirror(resolved: Resolved, host: str, cycle: str = ONCE) -> Place:
+    """Another machine's tree as mirrored beside the ecFlow server."""
+    work = PurePosixPath(resolved.hosts[host].work)
+    return Place(host, WorkTree.mirror(resolved, host, cycle), work)
+
+
+def found(where: Iterable[Place], step: int, study: str | None = None) -> list[Found]:
+    """Trials of one step at all places; one that ran at several counts once, as in one record."""
+    merged: dict[int, Found] = {}
+    for place in where:
+        for result in place.record(step, study):
+            known = merged.get(result.trial)
+            if known is None or record.order(result) >= record.order(known.result):
+                merged[result.trial] = Found(place, place.result(result))
+    return [merged[trial] for trial in sorted(merged)]
