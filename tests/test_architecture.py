@@ -21,14 +21,15 @@ ALLOWED = {
     "atomic": set(),
     "home": set(),
     "library": set(),
-    "config": {*LEAVES, "hosts"},
+    "config": {*LEAVES, "hosts", "software"},
+    "software": {*LEAVES, "config", "hosts"},
     "hosts": {*LEAVES, "config"},
     "study": {*LEAVES, "config"},
 }
 
 NEVER = {
-    "click": {"jobs", "trainers", "study", "stores", "layout", "config", "hosts"},
-    "rich": {"jobs", "trainers", "study", "stores", "layout", "config", "hosts"},
+    "click": {"jobs", "trainers", "study", "stores", "layout", "config", "hosts", "software"},
+    "rich": {"jobs", "trainers", "study", "stores", "layout", "config", "hosts", "software"},
     "ruamel": {"jobs", "trainers", "study", "stores", "layout", "hosts"},
     "ecflow": {
         "jobs",

@@ -252,6 +252,23 @@ class Hpo(Strict):
         return round(self.step1.trials * self.step2.keep)
 
 
+class Software(Strict):
+    """What is installed on a host for its jobs: wheels, or an image."""
+
+    wheelhouse: str | None = None
+    """Requirements file with every package, its version and better its hashes; the host needs no internet."""
+    python: Annotated[str, Field(pattern=r"^3\.\d+$")] = "3.11"
+    """Python of the environment that is made of the wheels."""
+    interpreter: Annotated[str, Field(pattern=r"^/\S+$")] | None = None
+    """That Python on the host; default: `python3.11`, then `python3`, of the PATH."""
+    image: str | None = None
+    """Apptainer image, a file of this machine."""
+    options: list[str] = []
+    """Options of `apptainer exec`, such as --nv."""
+    runtime: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./+\-]+$")] | None = None
+    """Program that runs the image; default: apptainer, then singularity, of the PATH."""
+
+
 class Use(Strict):
     """What this deployment may use of a host."""
 
@@ -269,6 +286,10 @@ class Use(Strict):
     """Folder for the suite's files; default: the host file's."""
     environment: Template | None = None
     """Virtual environment with anemoi-training; default: the host file's."""
+    software: Software | None = None
+    """What setup installs for the jobs; default: nothing, the environment is there."""
+    server: Annotated[str, Field(pattern=r"^[A-Za-z0-9.\-]+:[1-9]\d{0,4}$")] | None = None
+    """NAME:PORT under which jobs there reach the ecFlow server; default: the server's own address."""
 
 
 class Evaluation(Strict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 from ml_suite.config import git
@@ -10,6 +11,7 @@ from ml_suite.config.locate import candidates, locate
 from ml_suite.config.resolved import HostPaths, Resolved
 from ml_suite.errors import ConfigError
 from ml_suite.hosts import host as hosts
+from ml_suite.software.place import environment_path, source
 
 OPS = "local"
 """Host file of the machine beside the ecFlow server."""
@@ -60,9 +62,18 @@ def paths(name: str, use: Use, deployment: Deployment, beside: Path) -> HostPath
     work = use.work or host.paths.work
     environment = use.environment or deployment.training.environment or host.paths.environment
     folder = _absolute(host.place(work, use.account, use.user), beside)
+    installed = use.software
+    if installed and host.here:
+        raise ConfigError(
+            f"hosts.{name}.software: nothing is installed on this machine",
+            "Name an environment that is there: `environment:`.",
+        )
     return HostPaths(
         work=folder,
-        environment=_absolute(host.place(environment, use.account, use.user), beside),
+        environment=environment_path(folder, installed, host.architecture or platform.machine(), beside)
+        if installed
+        else _absolute(host.place(environment, use.account, use.user), beside),
+        software=source(installed, beside) if installed else None,
         remote=not host.here,
         spool=folder / "spool" if host.callback == "spool" else None,
     )

@@ -41,6 +41,8 @@ class HostPaths(BaseModel):
     work: Path
     environment: Path
     """Virtual environment whose python runs the jobs."""
+    software: Path | None = None
+    """File on the machine of the deploy that the environment is made from: requirements or an image."""
     remote: bool = False
     """Jobs go to a scheduler on another machine; these are folders of that machine."""
     spool: Path | None = None

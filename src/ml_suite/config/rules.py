@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ml_suite import quantities
-from ml_suite.config.deployment import Training
+from ml_suite.config.deployment import Software, Training
 from ml_suite.config.findings import Problem
 from ml_suite.config.wording import nearest
 
@@ -21,7 +21,7 @@ Data = dict[str, Any]
 
 def problems(data: Data) -> Iterator[Problem]:
     """Every rule that a deployment breaks."""
-    for rule in (_hosts, _trainer, _keep, _shards, _walltimes, _periods, _twice):
+    for rule in (_hosts, _software, _trainer, _keep, _shards, _walltimes, _periods, _twice):
         yield from rule(data)
 
 
@@ -71,6 +71,33 @@ def _hosts(data: Data) -> Iterator[Problem]:
             yield Problem(
                 where, f"'{name}' is not under hosts", f"this deployment has {', '.join(map(str, hosts))}"
             )
+
+
+def _software(data: Data) -> Iterator[Problem]:
+    """Software comes from wheels or an image, each with its own keys, and replaces an environment that is there."""
+    kinds = {"wheelhouse": ("python", "interpreter"), "image": ("options", "runtime")}
+    hosts = data.get("hosts")
+    for name, use in hosts.items() if isinstance(hosts, dict) else ():
+        software, where = _get(use, "software"), ("hosts", name, "software")
+        if not isinstance(software, dict):
+            continue
+        named = [kind for kind in kinds if kind in software]
+        if not named and any(key not in Software.model_fields for key in software):
+            continue
+        if len(named) != 1:
+            message = "this needs 'wheelhouse' or 'image'" if not named else "only one of the two can be"
+            hint = "write {wheelhouse: requirements.txt} or {image: anemoi.sif}"
+            yield Problem((*where, named[1]) if named else where, message, hint, on_key=True)
+            continue
+        (kind,) = named
+        for key in (key for other, keys in kinds.items() if other != kind for key in keys if key in software):
+            yield Problem((*where, key), f"{kind} does not use '{key}'", on_key=True)
+        if "environment" in use:
+            message = f"the environment is made from {kind}, so none can be named"
+            yield Problem(("hosts", name, "environment"), message, "keep one of the two", on_key=True)
+        python = str(software.get("python", "3.11")).partition("3.")[2]
+        if python.isdigit() and int(python) < 11:
+            yield Problem((*where, "python"), "jobs need Python 3.11 or newer")
 
 
 def _trainer(data: Data) -> Iterator[Problem]:
