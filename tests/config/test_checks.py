@@ -169,12 +169,27 @@ def notes(project: Path) -> str:
     return "\n".join(f.message for f in findings(project) if f.severity is Severity.NOTE)
 
 
+def test_datasets_are_built_beside_the_server(elsewhere: Path) -> None:
+    edit(elsewhere, ("parts: 2", "parts: 2\n  host: big"))
+    assert errors(elsewhere) == [
+        "datasets are built beside the ecFlow server, not on big | leave the key out"
+    ]
+
+
+def test_files_that_go_with_the_suite_are_there(project: Path) -> None:
+    edit(project, ("  epochs: 6\n", "  epochs: 6\n  files: [train.py, more/train.py]\n"))
+    (project / "train.py").touch()
+    assert "there is no file more/train.py" in errors(project)[0]
+    (project / "more").mkdir()
+    (project / "more" / "train.py").touch()
+    assert errors(project) == ["another file is called train.py too | rename one of them"]
+
+
 def test_a_walltime_above_the_partition_becomes_a_chain(elsewhere: Path) -> None:
     edit(elsewhere, ("cpus: 1, walltime: 10m", "gpus: 16, walltime: 30h"))
     assert errors(elsewhere) == []
     told = notes(elsewhere)
     assert "big: long runs jobs of at most 1d: 1d6h become 2 jobs that go on from the checkpoint" in told
-    assert "files of the recipe are not checked" in told
     edit(elsewhere, ("walltime: 30h", "walltime: 1d"))
     assert "checkpoint" not in notes(elsewhere)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from ml_suite.config.deployment import Deployment
 from ml_suite.config.resolved import GitSource, HostPaths, Resolved
+from ml_suite.hosts.jobhost import JobHosts
 from ml_suite.suite.build import Built, build
 from ml_suite.suite.nodes import Places
 
@@ -32,15 +34,24 @@ def deployment(**changes: object) -> Deployment:
     return Deployment.model_validate({k: v for k, v in {**values, **changes}.items() if v is not None})
 
 
-def resolve(deployment: Deployment, folder: Path) -> Resolved:
-    """Resolve without looking anything up."""
+def resolve(deployment: Deployment, folder: Path, remote: Sequence[str] = ()) -> Resolved:
+    """Resolve without looking anything up; the hosts named REMOTE are other machines without a route back."""
     source = GitSource(path="x.yaml", sha256="0" * 64)
+    names = [*deployment.hosts, *(["local"] if len(remote) == len(deployment.hosts) else [])]
     return Resolved(
         deployment=deployment,
         files=folder / "files",
         recipe=source,
         config=source,
-        hosts={h: HostPaths(work=folder / h, environment=folder / f"env-{h}") for h in deployment.hosts},
+        hosts={
+            h: HostPaths(
+                work=folder / h,
+                environment=folder / f"env-{h}",
+                remote=h in remote,
+                spool=folder / h / "spool" if h in remote else None,
+            )
+            for h in names
+        },
         connections=folder / "connections.json",
         source=source,
     )
@@ -57,7 +68,12 @@ def places(folder: Path) -> Places:
     return Places(folder / "scripts", folder / "jobs", folder / "lib", Path("/usr/bin/python3"))
 
 
+def nowhere(folder: Path) -> JobHosts:
+    """No other machines."""
+    return JobHosts(home=folder, suite="storm-demo", work=folder)
+
+
 @pytest.fixture
 def built(tmp_path: Path, scripts: Path) -> Built:
     """The suite of the small study."""
-    return build(resolve(deployment(), tmp_path), places(tmp_path), scripts)
+    return build(resolve(deployment(), tmp_path), places(tmp_path), scripts, nowhere(tmp_path))

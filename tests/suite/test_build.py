@@ -11,7 +11,7 @@ import ecflow
 import pytest
 
 from ml_suite.suite.build import Built, build
-from tests.suite.conftest import NAME, deployment, places, resolve
+from tests.suite.conftest import NAME, deployment, nowhere, places, resolve
 
 FAMILY = f"/storm_demo/main/datasets/{NAME.replace('-', '_')}"
 
@@ -58,7 +58,7 @@ def test_shards_are_dealt_to_hosts_in_turn_and_count_against_their_limit(built: 
 
 
 def test_without_hpo_there_is_one_training(tmp_path: Path, scripts: Path) -> None:
-    built = build(resolve(deployment(hpo=None), tmp_path), places(tmp_path), scripts)
+    built = build(resolve(deployment(hpo=None), tmp_path), places(tmp_path), scripts, nowhere(tmp_path))
     assert find(built, "/storm_demo/main/training/train").find_variable("ECF_TRIES").value() == "1"
     assert not any("/hpo" in p for p in paths(built))
 
@@ -135,7 +135,7 @@ def test_names_sort_as_they_run(tmp_path: Path, scripts: Path, count: int) -> No
     assert hpo is not None
     step1 = hpo.step1.model_copy(update={"trials": max(count, 2), "shards": count})
     changed = deployment().model_copy(update={"hpo": hpo.model_copy(update={"step1": step1})})
-    built = build(resolve(changed, tmp_path), places(tmp_path), scripts)
+    built = build(resolve(changed, tmp_path), places(tmp_path), scripts, nowhere(tmp_path))
     names = [
         n.name() for n in find(built, "/storm_demo/main/hpo/step1").nodes if n.name().startswith("shard")
     ]

@@ -85,12 +85,14 @@ def prepare(
     from ml_suite.config.locate import shipped
     from ml_suite.config.resolve import resolve
     from ml_suite.home import home
+    from ml_suite.hosts.host import load
     from ml_suite.library import install_library, library_folder
     from ml_suite.server.client import connect
     from ml_suite.server.deploy import Places
     from ml_suite.server.deploy import prepare as compare
     from ml_suite.services.addresses import Places as Services
-    from ml_suite.suite.build import build
+    from ml_suite.suite.build import FACTS, build
+    from ml_suite.suite.facts import Here, facts
     from ml_suite.suite.nodes import Places as SuitePlaces
 
     deployment = validated(file)
@@ -102,8 +104,12 @@ def prepare(
     resolved = resolve(deployment, file, tree, Services(home()).connections)
     library = install_library(root) if install else library_folder(root)
     places = SuitePlaces(tree / "scripts", root / "jobs", library, Path(sys.executable), address.host)
-    built = build(resolved, places, shipped() / "suites" / "scripts")
-    files = deployed_files(file, resolved, built.files)
+    files = deployed_files(file, resolved)
+    machines = {name: load(name, file.absolute().parent) for name in deployment.hosts}
+    jobs = facts(resolved, machines, files, Here(home(), library, address.host))
+    built = build(resolved, places, shipped() / "suites" / "scripts", jobs)
+    files |= {f"scripts/{name}": text for name, text in built.files.items()}
+    files[FACTS] = jobs.text
     return compare(reached, root, built.defs, deployment.suite, files, overrule), resolved
 
 
@@ -151,18 +157,20 @@ def folder(deployment: Deployment) -> Path:
     return home()
 
 
-def deployed_files(file: Path, resolved: Resolved, scripts: dict[str, str]) -> dict[str, str]:
-    """Contents by path below the suite's work tree."""
+def deployed_files(file: Path, resolved: Resolved) -> dict[str, str]:
+    """Contents, by path below the suite's work tree, of what jobs read on their host."""
     from ml_suite.config.resolve import needed
 
     deployment, beside = resolved.deployment, file.absolute().parent
     recipe = needed(deployment.dataset.recipe, beside, "dataset.recipe")
-    files = {f"scripts/{name}": text for name, text in scripts.items()}
-    files["resolved.json"] = resolved.model_dump_json(indent=1) + "\n"
+    files = {"resolved.json": resolved.model_dump_json(indent=1) + "\n"}
     files[str(resolved.recipe_file.relative_to(resolved.files))] = recipe.read_text()
     if resolved.config_file is not None and deployment.training.config:
         config = needed(deployment.training.config, beside, "training.config")
         files[str(resolved.config_file.relative_to(resolved.files))] = config.read_text()
+    for name in deployment.training.files:
+        path = needed(name, beside, "training.files")
+        files[str(resolved.training_folder.relative_to(resolved.files) / path.name)] = path.read_text()
     return files
 
 

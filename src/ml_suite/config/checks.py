@@ -89,7 +89,10 @@ class _Context:
         """Folder of the recipe's files, when it is on this machine."""
         text, named = self.deployment.dataset.sources, self.deployment.dataset.host
         if named in known and not known[named].here:
-            where, message = ("dataset", "host"), f"datasets are built beside the ecFlow server, not on {named}"
+            where, message = (
+                ("dataset", "host"),
+                f"datasets are built beside the ecFlow server, not on {named}",
+            )
             return None, [self.source.finding(Severity.ERROR, where, message, "leave the key out")]
         if text is None:
             builder = named or next((name for name, host in known.items() if host.here), OPS)
@@ -103,6 +106,7 @@ class _Context:
     def training(self, known: dict[str, Host], dates: Dates | None) -> Iterator[Finding]:
         """Compose the training configuration and check the search space with it."""
         training = self.deployment.training
+        yield from self._files()
         if training.config is None:
             yield from self._program(known)
             return
@@ -134,12 +138,33 @@ class _Context:
         """Check that the program of trainer command can be found from a trial's folder."""
         program = (self.deployment.training.command or [""])[0]
         where: Keys = ("training", "command", 0)
+        if program.startswith("{files}/"):
+            return
         if "/" in program and not Path(program).is_absolute():
             message, hint = f"{program} is looked for in the folder of each trial", "write its absolute path"
             yield self.source.finding(Severity.ERROR, where, message, hint)
         elif known and all(host.here for host in known.values()) and shutil.which(program) is None:
             message = f"there is no program {program} on this machine"
             yield self.source.finding(Severity.ERROR, where, message, "write its absolute path")
+
+    def _files(self) -> Iterator[Finding]:
+        """Check that the files that go with the suite are there, each with a name of its own."""
+        names: list[str] = []
+        for i, text in enumerate(self.deployment.training.files):
+            where: Keys = ("training", "files", i)
+            path = locate.locate(text, self.beside)
+            if path is None or not path.is_file():
+                yield self._missing(where, text)
+            elif path.name in names:
+                message, hint = f"another file is called {path.name} too", "rename one of them"
+                yield self.source.finding(Severity.ERROR, where, message, hint)
+            names.append(Path(text).name)
+        for i, word in enumerate(self.deployment.training.command or []):
+            named = word.partition("{files}/")[2]
+            if named and named not in names:
+                message = f"no file {named} goes with the suite"
+                hint = "list it under training.files"
+                yield self.source.finding(Severity.ERROR, ("training", "command", i), message, hint)
 
     def environment(self, known: dict[str, Host]) -> Path | None:
         """Training environment on this machine: the deployment's, a host's, or the usual one."""

@@ -81,8 +81,9 @@ class Resolved(BaseModel):
             raise ConfigError("ML_SUITE_RESOLVED is not set", "Run jobs from the suite, or export its path.")
         try:
             read = cls.model_validate_json(Path(where).read_bytes())
+            moved = read.model_copy(update={"files": Path(where).absolute().parent})
             # a host has its own copy of this file and of those beside it
-            return read.model_copy(update={"files": Path(where).absolute().parent})
+            return moved if moved.recipe_file.exists() else read
         except (OSError, ValueError) as error:
             message = f"{where} is not a resolved deployment: {error}"
             raise ConfigError(message, "Run: ml-suite deploy") from error
@@ -108,6 +109,11 @@ class Resolved(BaseModel):
         return self.files / "recipe" / f"{self.deployment.dataset_name}.yaml"
 
     @property
+    def training_folder(self) -> Path:
+        """The training configuration and the files that go with the suite, as deployed."""
+        return self.files / "training"
+
+    @property
     def config_file(self) -> Path | None:
         """The training configuration as deployed."""
-        return self.files / "training" / Path(self.config.path).name if self.config else None
+        return self.training_folder / Path(self.config.path).name if self.config else None

@@ -22,14 +22,17 @@ from ml_suite.binding import binding
 from ml_suite.config.deployment import node_name
 from ml_suite.config.resolved import Resolved
 from ml_suite.errors import MlSuiteError
+from ml_suite.hosts.jobhost import JobHosts
 from ml_suite.suite.datasets import add_datasets
 from ml_suite.suite.hpo import add_hpo, add_training
-from ml_suite.suite.nodes import TRIES_SAFE, Places, Task, add_host, add_task
+from ml_suite.suite.nodes import TRIES_SAFE, WATCH, Places, Scope, Task, add_host, add_task
 
 if TYPE_CHECKING:
     import ecflow
 
 SCHEDULER = "local"
+FACTS = "hosts.json"
+"""File beside the deployed ones with what the submit command must know."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,13 @@ class Built:
     """Scripts by their path below `Places.scripts`."""
 
 
-def build(resolved: Resolved, places: Places, scripts: Path) -> Built:
+def build(resolved: Resolved, places: Places, scripts: Path, hosts: JobHosts) -> Built:
     """Build and check the suite.
 
     Parameters
     ----------
+    hosts
+        What the submit command knows of other machines.
     scripts
         Folder of the task scripts that come with the package.
 
@@ -57,12 +62,15 @@ def build(resolved: Resolved, places: Places, scripts: Path) -> Built:
     ecflow = binding()
     defs = ecflow.Defs()
     suite = defs.add_suite(resolved.deployment.node)
+    scope = Scope(resolved, hosts)
+    for host in resolved.remote:
+        defs.add_extern(f"/{WATCH}/{node_name(host)}:open")
     _add_variables(suite, resolved, places)
     _add_limits(suite, resolved)
-    _add_setup(suite, resolved)
-    _add_admin(suite, resolved, places)
-    _add_main(suite, resolved)
-    _add_lag(suite, resolved)
+    _add_setup(suite, scope)
+    _add_admin(suite, scope, places)
+    _add_main(suite, scope)
+    _add_lag(suite, scope)
     if problems := defs.check().strip():
         raise MlSuiteError(f"ecFlow does not accept the suite: {problems}")
     return Built(defs, script_files(scripts))
@@ -93,6 +101,7 @@ def _add_variables(suite: ecflow.Suite, resolved: Resolved, places: Places) -> N
         "ML_SUITE_LIB": places.library,
         "ML_SUITE_OPS_PYTHON": places.ops_python,
         "ML_SUITE_RESOLVED": resolved.files / "resolved.json",
+        "ML_SUITE_FACTS": resolved.files / FACTS,
         "ML_SUITE_CYCLE": "once",
     }
     for key, value in values.items():
@@ -105,51 +114,52 @@ def _add_limits(suite: ecflow.Suite, resolved: Resolved) -> None:
     suite.add_limit("deliver", 1)
 
 
-def _add_setup(suite: ecflow.Suite, resolved: Resolved) -> None:
+def _add_setup(suite: ecflow.Suite, scope: Scope) -> None:
     family = suite.add_family("setup")
-    for host in resolved.deployment.hosts:
-        add_task(family, Task(node_name(host), "setup", host=host, labels=("software",)), resolved)
+    for host in scope.resolved.hosts:
+        task = Task(node_name(host), "setup", host=scope.reaching(host), target=host, labels=("software",))
+        add_task(family, task, scope)
 
 
-def _add_admin(suite: ecflow.Suite, resolved: Resolved, places: Places) -> None:
+def _add_admin(suite: ecflow.Suite, scope: Scope, places: Places) -> None:
     ecflow = binding()
     family = suite.add_family("admin")
-    sweep = add_task(family, Task("sweep", "sweep", tries=1), resolved)
-    sweep.add_variable("ML_SUITE_HOST", next(iter(resolved.deployment.hosts)))
+    sweep = add_task(family, Task("sweep", "sweep", tries=1), scope)
+    sweep.add_variable("ML_SUITE_HOST", scope.resolved.ops)
     sweep.add_variable("ML_SUITE_PYTHON", str(places.ops_python))
     cron = ecflow.Cron()
     cron.set_time_series("00:00 23:59 00:01")
     sweep.add_cron(cron)
 
 
-def _add_main(suite: ecflow.Suite, resolved: Resolved) -> None:
-    deployment = resolved.deployment
+def _add_main(suite: ecflow.Suite, scope: Scope) -> None:
+    deployment = scope.resolved.deployment
     main = suite.add_family("main")
     main.add_trigger("setup == complete")
-    add_datasets(main, resolved)
+    add_datasets(main, scope)
     if deployment.hpo is not None:
-        add_hpo(main, resolved, deployment.hpo)
+        add_hpo(main, scope, deployment.hpo)
         chosen, delivered = "hpo/select == complete", "hpo == complete"
     else:
-        add_training(main, resolved)
-        chosen, delivered = "training/train == complete", "training == complete"
-    first = next(iter(deployment.hosts))
-    evaluate = Task("evaluate", "evaluate", host=first, trigger=chosen, labels=("score", "info"))
-    add_task(main, evaluate, resolved)
+        chosen = add_training(main, scope)
+        delivered = "training == complete"
+    ops = scope.resolved.ops
+    evaluate = Task("evaluate", "evaluate", host=ops, trigger=chosen, labels=("score", "info"))
+    add_task(main, evaluate, scope)
     register = Task(
         "register",
         "register",
-        host=first,
+        host=ops,
         trigger=f"evaluate == complete and {delivered}",
         tries=TRIES_SAFE,
         labels=("weights",),
     )
-    add_task(main, register, resolved)
+    add_task(main, register, scope)
 
 
-def _add_lag(suite: ecflow.Suite, resolved: Resolved) -> None:
+def _add_lag(suite: ecflow.Suite, scope: Scope) -> None:
     family = suite.add_family("lag")
     family.add_trigger("main == complete")
-    add_host(family, next(iter(resolved.deployment.hosts)), resolved)
-    add_task(family, Task("archive", "archive", tries=TRIES_SAFE, labels=("info",)), resolved)
-    add_task(family, Task("clean", "clean", trigger="archive == complete", labels=("info",)), resolved)
+    add_host(family, scope.resolved.ops, scope)
+    add_task(family, Task("archive", "archive", tries=TRIES_SAFE, labels=("info",)), scope)
+    add_task(family, Task("clean", "clean", trigger="archive == complete", labels=("info",)), scope)

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ml_suite.config.deployment import node_name
-from ml_suite.config.resolved import Resolved
-from ml_suite.suite.nodes import TRIES_SAFE, Task, add_task, all_complete
+from ml_suite.suite.nodes import TRIES_SAFE, Scope, Task, add_task, all_complete
 
 if TYPE_CHECKING:
     import ecflow
@@ -52,7 +51,7 @@ def tasks(parts: int, hosts: Iterable[str]) -> list[Task]:
             Task(
                 f"transfer_{node_name(host)}",
                 "dataset_transfer",
-                host=host,
+                target=host,
                 trigger="upload == complete",
                 tries=TRIES_SAFE,
                 meters=("percent",),
@@ -63,9 +62,10 @@ def tasks(parts: int, hosts: Iterable[str]) -> list[Task]:
     ]
 
 
-def add_datasets(main: ecflow.Family, resolved: Resolved) -> None:
-    """Add the family; all but the transfers run on the host that builds."""
-    deployment = resolved.deployment
+def add_datasets(main: ecflow.Family, scope: Scope) -> None:
+    """Add the family; everything runs beside the server, the transfers reach out to the hosts."""
+    deployment = scope.resolved.deployment
     family = main.add_family("datasets").add_family(node_name(deployment.dataset_name))
     for task in tasks(deployment.dataset.parts, deployment.hosts):
-        add_task(family, replace(task, host=task.host or resolved.builder), resolved)
+        host = scope.reaching(task.target) if task.target else scope.resolved.builder
+        add_task(family, replace(task, host=host), scope)

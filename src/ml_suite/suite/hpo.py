@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ml_suite.config.deployment import Deployment, Hpo, Resources
-from ml_suite.config.resolved import Resolved
+from ml_suite.config.deployment import Deployment, Hpo, Resources, node_name
+from ml_suite.layout import WorkTree
+from ml_suite.quantities import format_duration
 from ml_suite.study.planning import shards
-from ml_suite.suite.nodes import TRIES_ONCE, TRIES_SAFE, Task, add_task, all_complete
+from ml_suite.suite.nodes import TRIES_ONCE, TRIES_SAFE, Scope, Task, add_task, all_complete
 
 if TYPE_CHECKING:
     import ecflow
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 def variables(resources: Resources) -> dict[str, str | int]:
     """What an operator may change of a job in ecFlowUI."""
-    return {"GPUS": resources.gpus, "CPUS": resources.cpus, "WALLTIME": str(resources.walltime)}
+    return {"GPUS": resources.gpus, "CPUS": resources.cpus, "WALLTIME": format_duration(resources.walltime)}
 
 
 def step1_tasks(deployment: Deployment, hpo: Hpo) -> list[Task]:
@@ -34,6 +36,7 @@ def step1_tasks(deployment: Deployment, hpo: Hpo) -> list[Task]:
             labels=("best",),
             variables={"SHARD": i, **variables(resources)},
             walltime=resources.walltime,
+            asks="shard",
         )
         for i in range(count)
     ]
@@ -54,95 +57,123 @@ def step2_tasks(deployment: Deployment, hpo: Hpo) -> list[Task]:
             labels=("value",),
             variables={"RANK": rank, **variables(resources)},
             walltime=resources.walltime,
+            asks="candidate",
         )
         for rank in range(1, count + 1)
     ]
 
 
-def add_hpo(main: ecflow.Family, resolved: Resolved, hpo: Hpo) -> None:
-    """Add the family; what is neither a shard nor a candidate runs on the first host."""
-    deployment = resolved.deployment
+def collect_tasks(tasks: Sequence[Task], scope: Scope, step: int, number: str | None = None) -> list[Task]:
+    """One task for each other machine that brings home what TASKS left there.
+
+    Parameters
+    ----------
+    number
+        Variable that tells the tasks apart.
+    """
+    found = []
+    for host in scope.resolved.remote:
+        theirs = [task for task in tasks if task.host == host]
+        what = f"--step {step}"
+        if number:
+            what += f" --{number.lower()}s {','.join(str(task.variables[number]) for task in theirs)}"
+        if theirs:
+            found.append(
+                Task(
+                    f"collect_{node_name(host)}",
+                    "collect",
+                    host=scope.resolved.ops,
+                    target=host,
+                    trigger=all_complete(task.name for task in theirs),
+                    tries=TRIES_SAFE,
+                    labels=("collected",),
+                    variables={"WHAT": what},
+                    limit="deliver",
+                )
+            )
+    return found
+
+
+def add_hpo(main: ecflow.Family, scope: Scope, hpo: Hpo) -> None:
+    """Add the family; what is neither a shard nor a candidate runs beside the server."""
+    deployment, ops = scope.resolved.deployment, scope.resolved.ops
+    tree = WorkTree.of(scope.resolved, ops)
     family = main.add_family("hpo")
     family.add_trigger("datasets == complete")
-    first = next(iter(deployment.hosts))
+    add_task(family, Task("plan", "study_plan", host=ops), scope)
 
-    def on_first(parent: ecflow.Family, task: Task) -> None:
-        add_task(parent, replace(task, host=first), resolved)
-
-    on_first(family, Task("plan", "study_plan"))
     step1 = family.add_family("step1")
     step1.add_trigger("plan == complete")
     trained = step1_tasks(deployment, hpo)
-    for shard in trained:
-        add_task(step1, shard, resolved)
-    deliver = Task(
-        "deliver",
-        "deliver",
-        trigger=all_complete(shard.name for shard in trained),
-        tries=TRIES_SAFE,
-        labels=("delivered",),
-        limit="deliver",
-    )
-    on_first(step1, deliver)
+    trained += collect_tasks(trained, scope, 1, "SHARD")
+    for task in trained:
+        add_task(step1, replace(task, inputs=(tree.plan,) if task.asks else ()), scope)
+    add_task(step1, _courier(ops, all_complete(task.name for task in trained)), scope)
     # the shortlist needs the trials, not their delivery: MLflow may be down
     shortlist = Task(
         "shortlist",
         "study_shortlist",
-        trigger=all_complete(f"step1/{s.name}" for s in trained),
+        host=ops,
+        trigger=all_complete(f"step1/{task.name}" for task in trained),
         labels=("info",),
     )
-    on_first(family, shortlist)
+    add_task(family, shortlist, scope)
+
     step2 = family.add_family("step2")
     step2.add_trigger("shortlist == complete")
     candidates = step2_tasks(deployment, hpo)
-    for candidate in candidates:
-        add_task(step2, candidate, resolved)
-    on_first(
-        step2,
-        Task(
-            "deliver",
-            "deliver",
-            # the winner is part of what is delivered; without one the metrics still are
-            trigger="../step1/deliver == complete and (../select == complete or ../select == aborted)",
-            tries=TRIES_SAFE,
-            labels=("delivered",),
-            limit="deliver",
-        ),
-    )
+    candidates += collect_tasks(candidates, scope, 2, "RANK")
+    for task in candidates:
+        add_task(step2, replace(task, inputs=(tree.plan, tree.shortlist) if task.asks else ()), scope)
+    # the winner is part of what is delivered; without one the metrics still are
+    after = "../step1/deliver == complete and (../select == complete or ../select == aborted)"
+    add_task(step2, _courier(ops, after), scope)
     select = Task(
         "select",
         "study_select",
-        trigger=all_complete(f"step2/{c.name}" for c in candidates),
+        host=ops,
+        trigger=all_complete(f"step2/{task.name}" for task in candidates),
         labels=("winner",),
     )
-    on_first(family, select)
+    add_task(family, select, scope)
 
 
-def add_training(main: ecflow.Family, resolved: Resolved) -> None:
-    """Add the single training of a deployment without ``hpo``, and its courier."""
-    deployment = resolved.deployment
+def add_training(main: ecflow.Family, scope: Scope) -> str:
+    """Add the single training of a deployment without ``hpo``, and its courier.
+
+    Returns
+    -------
+    Trigger of what needs its weights.
+    """
+    deployment = scope.resolved.deployment
     resources = deployment.training.resources
-    first = next(iter(deployment.hosts))
     family = main.add_family("training")
     family.add_trigger("datasets == complete")
     train = Task(
         "train",
         "train",
-        host=first,
+        host=next(iter(deployment.hosts)),
         tries=TRIES_ONCE,
         meters=("epochs",),
         labels=("value",),
         variables=variables(resources),
         walltime=resources.walltime,
+        asks="train",
     )
-    add_task(family, train, resolved)
-    deliver = Task(
+    last = [train, *collect_tasks([train], scope, 0)]
+    for task in last:
+        add_task(family, task, scope)
+    add_task(family, _courier(scope.resolved.ops, all_complete(task.name for task in last)), scope)
+    return all_complete(f"training/{task.name}" for task in last)
+
+
+def _courier(ops: str, trigger: str) -> Task:
+    return Task(
         "deliver",
         "deliver",
-        host=first,
-        trigger="train == complete",
+        host=ops,
+        trigger=trigger,
         tries=TRIES_SAFE,
         labels=("delivered",),
         limit="deliver",
     )
-    add_task(family, deliver, resolved)

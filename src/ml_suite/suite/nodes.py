@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ml_suite.binding import binding
 from ml_suite.config.deployment import node_name
 from ml_suite.config.resolved import Resolved
+from ml_suite.hosts.jobhost import JobHosts
 
 if TYPE_CHECKING:
     import ecflow
@@ -37,6 +38,23 @@ class Places:
     """Name by which jobs call the server."""
 
 
+WATCH = "ml_suite"
+"""Suite of the server that watches over the hosts, whatever suites use them; see `ml_suite.suite.watch`."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What every node of a suite is made from."""
+
+    resolved: Resolved
+    hosts: JobHosts
+    """What the submit command knows of other machines."""
+
+    def reaching(self, target: str) -> str:
+        """Host on which a task runs that works at TARGET: that one, or beside the server for another machine."""
+        return self.resolved.ops if self.resolved.hosts[target].remote else target
+
+
 @dataclass(frozen=True)
 class Task:
     """One task to be: everything that differs between tasks of one type is a variable."""
@@ -55,9 +73,15 @@ class Task:
     """When given, ecFlow flags the task as late after one and a half times as long."""
     limit: str | None = None
     """Limit of the suite that it uses up instead of its host's: a courier takes no room from a training."""
+    target: str | None = None
+    """Another machine that a task beside the server works at: it waits while that one needs a login."""
+    asks: str = ""
+    """What its job asks of a scheduler, by its name in `hosts`."""
+    inputs: tuple[Path, ...] = ()
+    """Files below the work folder that go with the job to another machine."""
 
 
-def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, resolved: Resolved) -> ecflow.Task:
+def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, scope: Scope) -> ecflow.Task:
     """Add one task to a family."""
     ecflow = binding()
     node = parent.add_task(task.name)
@@ -67,7 +91,13 @@ def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, resolved: Resolve
     for key, value in task.variables.items():
         node.add_variable(key, str(value))
     if task.host is not None:
-        add_host(node, task.host, resolved, task.limit)
+        add_host(node, task.host, scope, task.limit)
+        if scope.resolved.hosts[task.host].remote:
+            _add_submission(node, task, task.host, scope)
+    if task.target is not None:
+        node.add_variable("TARGET", task.target)
+        if scope.resolved.hosts[task.target].remote:
+            node.add_inlimit("open", _watched(task.target))
     if task.trigger:
         node.add_trigger(task.trigger)
     for name in task.meters:
@@ -82,11 +112,41 @@ def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, resolved: Resolve
     return node
 
 
-def add_host(node: ecflow.Node, host: str, resolved: Resolved, limit: str | None = None) -> None:
+def add_host(node: ecflow.Node, host: str, scope: Scope, limit: str | None = None) -> None:
     """Let a node's jobs run on HOST and count against its limit, or against another one."""
+    found = scope.resolved.hosts[host]
     node.add_variable("ML_SUITE_HOST", host)
-    node.add_variable("ML_SUITE_PYTHON", str(resolved.hosts[host].environment / "bin" / "python"))
-    node.add_inlimit(limit or node_name(host), f"/{resolved.deployment.node}")
+    node.add_variable("ML_SUITE_PYTHON", str(found.environment / "bin" / "python"))
+    if limit or host in scope.resolved.deployment.hosts:
+        node.add_inlimit(limit or node_name(host), f"/{scope.resolved.deployment.node}")
+    if found.remote:
+        node.add_variable("ML_SUITE_SCHEDULER", "slurm")
+        node.add_inlimit("open", _watched(host))
+
+
+def _add_submission(node: ecflow.Task, task: Task, host: str, scope: Scope) -> None:
+    """What the submit command reads from the job, as variables that an operator may change."""
+    work = scope.resolved.hosts[scope.resolved.ops].work
+    node.add_variable("ML_SUITE_RESOURCES", task.asks)
+    if task.inputs:
+        names = ",".join(str(path.relative_to(work)) for path in task.inputs)
+        node.add_variable("ML_SUITE_INPUTS", names)
+    asked = scope.hosts.hosts[host].resources[task.asks]
+    values = {
+        "NODES": asked.nodes,
+        "TASKS_PER_NODE": asked.tasks_per_node,
+        "GPUS_PER_NODE": asked.gpus_per_node,
+        "CPUS_PER_TASK": asked.cpus_per_task,
+        "ACCOUNT": asked.account,
+        "PARTITION": asked.partition,
+        "QOS": asked.qos,
+    }
+    for key, value in values.items():
+        node.add_variable(key, str(value or ""))
+
+
+def _watched(host: str) -> str:
+    return f"/{WATCH}/{node_name(host)}"
 
 
 def all_complete(names: Iterable[str]) -> str:
