@@ -135,3 +135,19 @@ def test_a_job_that_no_queue_takes_is_refused(tmp_path: Path, scripts: Path) -> 
             scripts,
             training={"config": "training/storm.yaml", "resources": {"walltime": "2h", "gpus": 7}},
         )
+
+
+def test_a_machine_that_cannot_be_reached_holds_up_nothing_but_its_own_trainings(remote: Built) -> None:
+    family = f"/storm_demo/main/datasets/{NAME.replace('-', '_')}"
+    trigger = {
+        path: str(find(remote, path).get_trigger())
+        for path in ("main", "main/hpo", "main/hpo/step1/shard_00", "main/hpo/step1/shard_01")
+    }
+    assert trigger == {
+        "main": "setup/local == complete",
+        "main/hpo": f"{family}/upload == complete",
+        "main/hpo/step1/shard_00": f"{family}/transfer_near == complete",
+        "main/hpo/step1/shard_01": f"{family}/transfer_far_away == complete",
+    }
+    transfer = find(remote, f"{family.removeprefix('/storm_demo/')}/transfer_near")
+    assert "/storm_demo/setup/near == complete" in str(transfer.get_trigger())

@@ -73,7 +73,8 @@ def build(resolved: Resolved, places: Places, scripts: Path, hosts: JobHosts) ->
     _add_lag(suite, scope)
     if problems := defs.check().strip():
         raise MlSuiteError(f"ecFlow does not accept the suite: {problems}")
-    return Built(defs, script_files(scripts))
+    files = script_files(scripts)
+    return Built(defs, {name: text for name, text in files.items() if not name.startswith("watch_")})
 
 
 def script_files(folder: Path) -> dict[str, str]:
@@ -135,7 +136,8 @@ def _add_admin(suite: ecflow.Suite, scope: Scope, places: Places) -> None:
 def _add_main(suite: ecflow.Suite, scope: Scope) -> None:
     deployment = scope.resolved.deployment
     main = suite.add_family("main")
-    main.add_trigger("setup == complete")
+    # the other machines hold up what needs them, not the rest
+    main.add_trigger(f"setup/{node_name(scope.resolved.ops)} == complete")
     add_datasets(main, scope)
     if deployment.hpo is not None:
         add_hpo(main, scope, deployment.hpo)

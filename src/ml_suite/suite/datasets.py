@@ -6,15 +6,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ml_suite.config.deployment import node_name
+from ml_suite.config.deployment import Deployment, node_name
 from ml_suite.suite.nodes import TRIES_SAFE, Scope, Task, add_task, all_complete
 
 if TYPE_CHECKING:
     import ecflow
 
 
-def tasks(parts: int, hosts: Iterable[str]) -> list[Task]:
-    """Tasks of one dataset, in the order of a person's reading."""
+def tasks(parts: int, hosts: Iterable[str], suite: str) -> list[Task]:
+    """Tasks of one dataset, in the order of a person's reading.
+
+    Parameters
+    ----------
+    suite
+        Name of the suite's node.
+    """
     loads = [f"load_{i}" for i in range(1, parts + 1)]
     return [
         Task("init", "dataset_init", labels=("info",)),
@@ -52,7 +58,7 @@ def tasks(parts: int, hosts: Iterable[str]) -> list[Task]:
                 f"transfer_{node_name(host)}",
                 "dataset_transfer",
                 target=host,
-                trigger="upload == complete",
+                trigger=f"upload == complete and /{suite}/setup/{node_name(host)} == complete",
                 tries=TRIES_SAFE,
                 meters=("percent",),
                 labels=("moved",),
@@ -62,10 +68,18 @@ def tasks(parts: int, hosts: Iterable[str]) -> list[Task]:
     ]
 
 
+def arrived(deployment: Deployment, host: str) -> str:
+    """Trigger of what needs the dataset on HOST."""
+    family = f"/{deployment.node}/main/datasets/{node_name(deployment.dataset_name)}"
+    # a machine that cannot be reached holds up nothing but its own trainings
+    there = host in deployment.hosts
+    return f"{family}/{f'transfer_{node_name(host)}' if there else 'upload'} == complete"
+
+
 def add_datasets(main: ecflow.Family, scope: Scope) -> None:
     """Add the family; everything runs beside the server, the transfers reach out to the hosts."""
     deployment = scope.resolved.deployment
     family = main.add_family("datasets").add_family(node_name(deployment.dataset_name))
-    for task in tasks(deployment.dataset.parts, deployment.hosts):
+    for task in tasks(deployment.dataset.parts, deployment.hosts, deployment.node):
         host = scope.reaching(task.target) if task.target else scope.resolved.builder
         add_task(family, replace(task, host=host), scope)

@@ -10,6 +10,7 @@ from ml_suite.config.deployment import Deployment, Hpo, Resources, node_name
 from ml_suite.layout import WorkTree
 from ml_suite.quantities import format_duration
 from ml_suite.study.planning import shards
+from ml_suite.suite.datasets import arrived
 from ml_suite.suite.nodes import TRIES_ONCE, TRIES_SAFE, Scope, Task, add_task, all_complete
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def step1_tasks(deployment: Deployment, hpo: Hpo) -> list[Task]:
             f"shard_{i:0{len(str(count - 1))}d}",
             "study_shard",
             host=hosts[i % len(hosts)],
+            trigger=arrived(deployment, hosts[i % len(hosts)]),
             tries=TRIES_ONCE,
             meters=("trials",),
             labels=("best",),
@@ -52,6 +54,7 @@ def step2_tasks(deployment: Deployment, hpo: Hpo) -> list[Task]:
             f"candidate_{rank:0{len(str(count))}d}",
             "study_retrain",
             host=hosts[(rank - 1) % len(hosts)],
+            trigger=arrived(deployment, hosts[(rank - 1) % len(hosts)]),
             tries=TRIES_ONCE,
             meters=("epochs",),
             labels=("value",),
@@ -99,7 +102,7 @@ def add_hpo(main: ecflow.Family, scope: Scope, hpo: Hpo) -> None:
     deployment, ops = scope.resolved.deployment, scope.resolved.ops
     tree = WorkTree.of(scope.resolved, ops)
     family = main.add_family("hpo")
-    family.add_trigger("datasets == complete")
+    family.add_trigger(arrived(deployment, ops))
     add_task(family, Task("plan", "study_plan", host=ops), scope)
 
     step1 = family.add_family("step1")
@@ -148,11 +151,12 @@ def add_training(main: ecflow.Family, scope: Scope) -> str:
     deployment = scope.resolved.deployment
     resources = deployment.training.resources
     family = main.add_family("training")
-    family.add_trigger("datasets == complete")
+    host = next(iter(deployment.hosts))
     train = Task(
         "train",
         "train",
-        host=next(iter(deployment.hosts)),
+        host=host,
+        trigger=arrived(deployment, host),
         tries=TRIES_ONCE,
         meters=("epochs",),
         labels=("value",),
