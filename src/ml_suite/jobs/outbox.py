@@ -2,13 +2,14 @@
 
 A training talks neither to MLflow nor to an object store. What it has to tell lies in a parcel, one JSON file written
 whole, whose name follows from study, step and trial: leaving it again replaces it, delivering it again changes nothing.
-By name, a study comes before its checkpoints, and those before the runs that refer to them.
+By name, a study comes before its checkpoints, and those before the runs that refer to them. Beside the ecFlow server
+the outboxes of all hosts are delivered as one; each keeps its own receipts.
 """
 
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,8 @@ from pydantic import Field, RootModel
 from ml_suite.study.contract import Document
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+_STUDY = ".0-study.json"
 
 
 class Point(Document):
@@ -51,7 +54,7 @@ class RunParcel(Document):
     def file(self) -> str:
         """Name in the outbox."""
         if self.step is None:
-            return f"{self.study}.0-study.json"
+            return f"{self.study}{_STUDY}"
         return f"{self.study}.2-run-{self.step}-{self.trial:05d}.json"
 
 
@@ -140,9 +143,17 @@ def leave(outbox: Path, parcel: Parcel) -> None:
     parcel.save(outbox / parcel.file)
 
 
-def waiting(outbox: Path) -> list[Path]:
-    """Parcels that have no receipt, in the order of delivery."""
-    return [path for path in sorted(outbox.glob("*.json")) if _unsent(path)]
+def current(*outboxes: Path) -> list[Path]:
+    """Parcels in the order of delivery; of a trial that ran at several hosts those of the run that ended last."""
+    named: dict[str, list[Path]] = {}
+    for path in (path for outbox in outboxes for path in outbox.glob("*.json")):
+        named.setdefault(path.name, []).append(path)
+    return [paths[0] if len(paths) == 1 else max(paths, key=_ended) for _, paths in sorted(named.items())]
+
+
+def waiting(*outboxes: Path) -> list[Path]:
+    """Parcels of `current` that have no receipt."""
+    return [path for path in current(*outboxes) if _unsent(path)]
 
 
 def load(path: Path) -> Parcel:
@@ -160,9 +171,24 @@ def sign(path: Path, receipt: Receipt) -> None:
     receipt.save(_receipt(path))
 
 
-def receipts(outbox: Path) -> list[Receipt]:
-    """Receipts of all deliveries, in the order of their parcels."""
-    return [Receipt.load(path) for path in sorted((outbox / "receipts").glob("*.json"))]
+def receipts(*outboxes: Path) -> list[Receipt]:
+    """Receipts of all deliveries of `current`, in the order of their parcels."""
+    return [Receipt.load(_receipt(path)) for path in current(*outboxes) if _receipt(path).exists()]
+
+
+def announced(study: str, *outboxes: Path) -> bool:
+    """Whether the study's own run was delivered once: runs of its trials refer to it."""
+    return any(_receipt(outbox / f"{study}{_STUDY}").exists() for outbox in outboxes)
+
+
+def _ended(path: Path) -> datetime:
+    """When the run ended that a parcel is of; a checkpoint's stands beside it."""
+    never = datetime.min.replace(tzinfo=UTC)
+    try:
+        parcel = load(path.with_name(path.name.replace(".1-checkpoint-", ".2-run-")))
+    except (OSError, ValueError):
+        return never
+    return (isinstance(parcel, RunParcel) and parcel.ended) or never
 
 
 def _receipt(parcel: Path) -> Path:

@@ -15,7 +15,7 @@ from ml_suite.quantities import format_fraction
 from ml_suite.stores.manifest import path_for
 from ml_suite.study import data, periods, trials
 from ml_suite.study import planning as studies
-from ml_suite.study.contract import Layout, Span, StudyPlan, TrialResult, TrialSpec
+from ml_suite.study.contract import Layout, Shortlist, Span, StudyPlan, TrialResult, TrialSpec
 from ml_suite.study.periods import Calendar, Window
 from ml_suite.trainers import anemoi, runner, settings
 from ml_suite.trainers.settings import Settings
@@ -117,6 +117,20 @@ def current(job: Job) -> StudyPlan:
         return StudyPlan.load(job.tree.plan)
     except (OSError, ValidationError) as error:
         raise StudyError(f"there is no study in {job.tree.plan}", "Run the task plan first.") from error
+
+
+def shortlist(job: Job) -> Shortlist:
+    """Read the candidates of step 2.
+
+    Raises
+    ------
+    StudyError
+        If there are none yet.
+    """
+    try:
+        return Shortlist.load(job.tree.shortlist)
+    except (OSError, ValueError) as error:
+        raise StudyError(f"there is no {job.tree.shortlist}", "Run the task shortlist first.") from error
 
 
 def results(job: Job, step: int, study: str | None = None) -> list[TrialResult]:

@@ -124,7 +124,7 @@ def run_candidate(job: Job, rank: int, stop: Event) -> None:
         If it was stopped or failed; a candidate that diverged is a result.
     """
     plan = planning.current(job)
-    candidate = next((c for c in _shortlist(job).candidates if c.rank == rank), None)
+    candidate = next((c for c in planning.shortlist(job).candidates if c.rank == rank), None)
     if candidate is None:
         say(f"no candidate of rank {rank}: fewer trials were complete and different")
         return
@@ -154,7 +154,7 @@ def make_selection(job: Job) -> Selection:
     plan, tree = planning.current(job), job.tree
     results = planning.results(job, 2, plan.study)
     atomic.write(tree.study / "step2.csv", record.table(results))
-    selection = two_step.select(plan, _shortlist(job), results)
+    selection = two_step.select(plan, planning.shortlist(job), results)
     selection.save(tree.selection)
     outbox.leave(tree.outbox, parcels.of_study(job, plan, _begun(job), selection))
     params = " ".join(f"{name.rsplit('.', 1)[-1]}={value}" for name, value in selection.params.items())
@@ -168,13 +168,6 @@ def say(text: str) -> None:
     """Tell the operator."""
     callback.label("info", text)
     print(text, flush=True)
-
-
-def _shortlist(job: Job) -> Shortlist:
-    try:
-        return Shortlist.load(job.tree.shortlist)
-    except (OSError, ValueError) as error:
-        raise StudyError(f"there is no {job.tree.shortlist}", "Run the task shortlist first.") from error
 
 
 def _begun(job: Job) -> datetime:
