@@ -18,7 +18,8 @@ def test_jobs_import_the_copy_and_nothing_else(tmp_path: Path) -> None:
     library = install_library(tmp_path)
     names = {p.name for p in (library / "ml_suite").iterdir()}
     assert "jobs" in names
-    assert not names & {"cli", "server", "services", "__pycache__"}
+    assert not names & {"cli", "suite", "__pycache__"}
+    assert {p.name for p in (library / "ml_suite" / "services").iterdir()} == {"__init__.py", "addresses.py"}
     environment = {**os.environ, "PYTHONPATH": str(library), "PYTHONDONTWRITEBYTECODE": "1"}
     code = "import ml_suite.jobs.__main__ as m; print(m.__file__)"
     done = subprocess.run(

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import ml_suite
 
-_LEFT_OUT = frozenset({"__pycache__", "cli", "services", "suite", "server", "data"})
+_LEFT_OUT = frozenset({"__pycache__", "cli", "services", "suite", "data"})
 """Folders that no job imports."""
+
+_KEPT = frozenset({Path("services/__init__.py"), Path("services/addresses.py")})
+"""Of those folders, what says where the ecFlow server is: the jobs that watch hosts talk to it."""
 
 
 def library_folder(home: Path) -> Path:
@@ -61,7 +64,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _files(source: Path) -> list[Path]:
     found = (path.relative_to(source) for path in source.rglob("*") if path.is_file())
-    return sorted(p for p in found if not _LEFT_OUT & set(p.parts) and p.suffix != ".pyc")
+    return sorted(p for p in found if p in _KEPT or (not _LEFT_OUT & set(p.parts) and p.suffix != ".pyc"))
 
 
 def _digest(source: Path, files: list[Path]) -> str:

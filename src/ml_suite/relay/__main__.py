@@ -13,10 +13,10 @@ from pathlib import Path
 from ml_suite.errors import HostError, MlSuiteError
 from ml_suite.home import home
 from ml_suite.hosts import reach
-from ml_suite.hosts.host import load
+from ml_suite.hosts.reach import Reach
 from ml_suite.relay.pull import Run, Spool, here, over
 from ml_suite.relay.relay import Relay, Report, news_of
-from ml_suite.server.address import find
+from ml_suite.server.address import Address, find
 
 _PATIENCE = 60.0
 """Longest pause, in seconds, while the spool or the server cannot be used."""
@@ -25,10 +25,13 @@ _PATIENCE = 60.0
 def main(arguments: list[str] | None = None) -> int:
     """Run the relay; 0 when it was stopped, or after --once when all was said."""
     options = _parser().parse_args(arguments)
+    if options.task:
+        from ml_suite.watch.resident import run
+
+        stop = _stopping()
+        return run(lambda: _relay(options), _state(options), options.interval, stop)
     try:
-        spool, name = _spool(options.spool, options.host)
-        state = options.state or home() / "relay" / name
-        relay = Relay(spool, state, find(home(), options.server))
+        relay = _relay(options)
     except MlSuiteError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -45,6 +48,26 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         relay.close()
     return 0
+
+
+def _relay(options: argparse.Namespace) -> Relay:
+    return Relay(_spool(options.spool, options.host), _state(options), _server(options))
+
+
+def _server(options: argparse.Namespace) -> Address:
+    if options.task and options.server is None:
+        from ml_suite.watch.registry import mine
+
+        return mine(home())
+    return find(home(), options.server)
+
+
+def _state(options: argparse.Namespace) -> Path:
+    """The relay's own folder."""
+    folder = options.spool.absolute() if options.host is None else options.spool
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    state: Path = options.state or home() / "relay" / f"{options.host or 'here'}-{digest}"
+    return state
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,14 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks (1)"
     )
+    parser.add_argument(
+        "--task", action="store_true", help="run as a task of the watch suite: its counts are shown there"
+    )
     once = parser.add_mutually_exclusive_group()
     once.add_argument("--once", action="store_true", help="one pass; exit code 1 if something waits")
     once.add_argument("--again", action="store_true", help="try parked commands once more")
     return parser
 
 
-def _spool(folder: Path, host: str | None) -> tuple[Spool, str]:
-    """The spool and a name for the relay's own folder."""
+def _spool(folder: Path, host: str | None) -> Spool:
     run: Run
     if host is None:
         folder, run = folder.absolute(), here
@@ -83,15 +108,30 @@ def _spool(folder: Path, host: str | None) -> tuple[Spool, str]:
             f"--spool {folder} is relative", "Write the whole path as the jobs of the host see it."
         )
     else:
-        run = over(reach.of(host, load(host, Path.cwd()))[0])
-    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
-    return Spool(folder, run), f"{host or 'here'}-{digest}"
+        run = over(_way(host))
+    return Spool(folder, run)
 
 
-def _forever(relay: Relay, interval: float) -> None:
+def _way(host: str) -> Reach:
+    """How to reach a host: as deploy or a login noted it, else by its host file, which jobs do not have."""
+    try:
+        return reach.known(host)
+    except HostError:
+        from ml_suite.hosts.host import load
+
+        return reach.of(host, load(host, Path.cwd()))[0]
+
+
+def _stopping() -> threading.Event:
+    """Set by TERM and INT."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _forever(relay: Relay, interval: float) -> None:
+    stop = _stopping()
     before, pause = "", interval
     while not stop.is_set():
         begun = time.monotonic()
