@@ -138,7 +138,7 @@ class _Context:
         """Check that the program of trainer command can be found from a trial's folder."""
         program = (self.deployment.training.command or [""])[0]
         where: Keys = ("training", "command", 0)
-        if program.startswith("{files}/"):
+        if program.startswith(("{files}/", "{python}")):
             return
         if "/" in program and not Path(program).is_absolute():
             message, hint = f"{program} is looked for in the folder of each trial", "write its absolute path"

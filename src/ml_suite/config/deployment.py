@@ -163,7 +163,8 @@ class Training(Strict):
     command: list[str] | None = None
     """Program of trainer command; it is called with the path of trial.json as its last argument."""
     files: list[str] = []
-    """Files that go with the suite to every host, where `{files}/NAME` in `command` names them."""
+    """Files that go with the suite to every host, where `{files}/NAME` in `command` names them; `{python}` is the
+    environment's."""
     epochs: Annotated[int, Field(gt=0)] | None = None
     """Epochs of a training on all of the data; default: the training configuration's."""
     seed: Annotated[int, Field(ge=0)] = 0
