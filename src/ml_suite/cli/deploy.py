@@ -68,6 +68,7 @@ def _deploy(
         _credentials(resolved)
         if not yes:
             _ask(prepared, rerun)
+    _watch(prepared, resolved, file)
     if not prepared.empty or suspended:
         _apply(prepared, resolved, suspended)
     if rerun and not prepared.plan.new:
@@ -104,6 +105,20 @@ def _ask(prepared: Prepared, rerun: bool) -> None:
     if rerun and not prepared.empty:
         question = f"Apply to {prepared.server.address} and run the whole suite again?"
     click.confirm(question, abort=True)
+
+
+def _watch(prepared: Prepared, resolved: Resolved, file: Path) -> None:
+    """Let the server watch over the other machines before anything waits for them."""
+    from ml_suite.home import home
+    from ml_suite.hosts import reach
+    from ml_suite.hosts.host import load
+    from ml_suite.watch import deploy
+
+    uses, beside = resolved.deployment.hosts, file.absolute().parent
+    ways = [reach.of(name, load(name, beside), uses[name].user) for name in resolved.remote]
+    done = deploy.deploy(prepared.server, home(), prepared.plan.suite, deploy.watched(resolved), ways)
+    if done:
+        click.echo(f"  watched by /{done.applied.plan.suite}: {', '.join(resolved.remote)}")
 
 
 def _apply(prepared: Prepared, resolved: Resolved, suspended: bool) -> None:
