@@ -151,6 +151,23 @@ def test_an_older_job_with_the_same_number_is_another() -> None:
     assert judge("7", "", text, submitted="2026-11-21T02:00:00").outcome is Outcome.UNKNOWN
 
 
+def test_a_name_tells_a_job_from_another_with_its_number() -> None:
+    queue = "7|RUNNING|None|n1|1:00|2026-11-21T01:00:00|mine"
+    accounts = "JobID|State|Submit|JobName\n7|FAILED|2026-11-21T01:00:00|mine\n7.batch|FAILED||batch"
+    # no clock matters then, whatever it says
+    assert judge("7", queue, "", submitted="2027-01-01T00:00:00", name="mine").outcome is Outcome.RUNNING
+    assert judge("7", "", accounts, submitted="2027-01-01T00:00:00", name="mine").outcome is Outcome.FAILED
+    for text in (judge("7", queue, "", name="other"), judge("7", "", accounts, name="other")):
+        assert (text.outcome, text.forgotten) == (Outcome.UNKNOWN, True)
+
+
+def test_forgotten_is_not_the_same_as_not_asked() -> None:
+    assert judge("7", "", "").forgotten
+    assert judge("7", "", None).forgotten
+    assert not judge("7", None, None).forgotten
+    assert not judge("7", "", ACCOUNTS.format("RUNNING")).forgotten
+
+
 def test_a_failure_without_details() -> None:
     assert Seen("7", "FAILED").sentence == "Slurm job 7: failed"
     assert Seen("7", "FAILED", reason="JobLaunchFailure").sentence == "Slurm job 7: failed (JobLaunchFailure)"

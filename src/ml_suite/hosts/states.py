@@ -100,16 +100,17 @@ STUCK = {
     "launch_failed_requeued_held": "its nodes could not start it, and Slurm holds it",
 }
 
-SQUEUE = ("squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%r|%N|%M|%V")
+SQUEUE = ("squeue", "--me", "--noheader", "--states=all", "--format=%i|%T|%r|%N|%M|%V|%j")
 """Arguments for `squeue`: one question for all jobs of a person, also those that ended minutes ago. With ``--jobs`` it
 fails when it has forgotten them."""
 
-SACCT = ("sacct", "--parsable2", "--format=JobID,State,ExitCode,Reason,NodeList,Elapsed,Submit")
+SACCT = ("sacct", "--parsable2", "--format=JobID,State,ExitCode,Reason,NodeList,Elapsed,Submit,JobName")
 """Arguments for `sacct`; add ``--jobs=1,2``: without, it shows today's only. A job that it does not know is
 left out."""
 
 _JOB = re.compile(r"\d+(_(\d+|\[[^\]]*\]))?(\+\d+)?")
 _ALIVE = (Outcome.RUNNING, Outcome.PENDING)
+FORGOTTEN = "Slurm does not know it"
 _NOTHING = frozenset({"", "None", "None assigned", "(null)", "Unknown", "N/A"})
 
 
@@ -132,6 +133,13 @@ class Seen:
     submitted: str | None = None
     steps: tuple[str, ...] = ()
     """States of its steps."""
+    name: str | None = None
+    """Its name, where it was asked for."""
+
+    @property
+    def forgotten(self) -> bool:
+        """Slurm was asked and knows no such job (any more): not the same as a host that could not be asked."""
+        return not self.state and self.reason == FORGOTTEN
 
     @property
     def outcome(self) -> Outcome:
@@ -187,11 +195,18 @@ def squeue(text: str) -> dict[str, Seen]:
     found = {}
     for line in text.splitlines():
         fields = line.strip().split("|")
-        if len(fields) == 6 and _JOB.fullmatch(fields[0]):
-            job, state, reason, nodes, elapsed, submitted = fields
+        if len(fields) in (6, 7) and _JOB.fullmatch(fields[0]):
+            job, state, reason, nodes, elapsed, submitted = fields[:6]
             name, by = _state(state)
             found[job] = Seen(
-                job, name, by, None, 0, _given(reason), _given(nodes), _given(elapsed), _given(submitted)
+                job,
+                name,
+                by,
+                reason=_given(reason),
+                nodes=_given(nodes),
+                elapsed=_given(elapsed),
+                submitted=_given(submitted),
+                name=fields[6] if fields[6:] else None,
             )
     return found
 
@@ -231,10 +246,11 @@ def _accounted(job: str, row: dict[str, str], steps: tuple[str, ...]) -> Seen:
         elapsed=_given(row.get("Elapsed")),
         submitted=_given(row.get("Submit")),
         steps=steps,
+        name=row.get("JobName"),
     )
 
 
-def judge(job: str, queue: str | None, accounts: str | None, submitted: str = "") -> Seen:
+def judge(job: str, queue: str | None, accounts: str | None, submitted: str = "", name: str = "") -> Seen:
     """Say what became of a job.
 
     Parameters
@@ -245,6 +261,8 @@ def judge(job: str, queue: str | None, accounts: str | None, submitted: str = ""
         Output of `SACCT`; None when it could not be asked or keeps no accounts.
     submitted
         Time of submission by Slurm's own clock. Job numbers start again one day: an older job is another one.
+    name
+        Name of the job, where it tells the job from all others: then nothing depends on a clock.
 
     Returns
     -------
@@ -252,7 +270,7 @@ def judge(job: str, queue: str | None, accounts: str | None, submitted: str = ""
         With outcome unknown when nobody knows the job, or they contradict each other.
     """
     asked, told = (
-        found if found is None or not found.submitted or found.submitted >= submitted else None
+        found if found is None or _is(found, submitted, name) else None
         for found in (squeue(queue or "").get(job), sacct(accounts or "").get(job))
     )
     if told is not None and told.outcome.ended:
@@ -262,10 +280,16 @@ def judge(job: str, queue: str | None, accounts: str | None, submitted: str = ""
         return asked
     if told is None:
         nobody = queue is None and accounts is None
-        return Seen(job, "", reason="the host could not be asked" if nobody else "Slurm does not know it")
+        return Seen(job, "", reason="the host could not be asked" if nobody else FORGOTTEN)
     if queue is None:
         return told
     return Seen(job, "", reason=f"squeue does not know it and sacct says {told.state}")
+
+
+def _is(found: Seen, submitted: str, name: str) -> bool:
+    if name and found.name:
+        return found.name == name
+    return not found.submitted or found.submitted >= submitted
 
 
 def _state(text: str) -> tuple[str, str | None]:
