@@ -28,6 +28,7 @@ CLUSTER = Host(
     partitions={"gpu": Partition(max_walltime=timedelta(hours=1), whole_nodes=True)},
     paths=Paths(work="/work", environment="/env"),
 )
+FAMILY = f"main/datasets/{NAME.replace('-', '_')}"
 FILES = {"resolved.json": "{}", "training/storm.yaml": "a: 1\n"}
 
 
@@ -49,7 +50,10 @@ def made(tmp_path: Path, scripts: Path, **changes: object) -> Built:
 
 @pytest.fixture
 def remote(tmp_path: Path, scripts: Path) -> Built:
-    return made(tmp_path, scripts)
+    """Trials on two machines, the best on one of them."""
+    asked = deployment().model_dump(mode="json", exclude_none=True)["hpo"]
+    asked["step2"]["hosts"] = ["far-away"]
+    return made(tmp_path, scripts, hpo=asked)
 
 
 def find(built: Built, path: str) -> ecflow.Node:
@@ -69,47 +73,77 @@ def test_only_trainings_are_submitted_to_the_machines(remote: Built) -> None:
         if task.find_variable("ML_SUITE_SCHEDULER").value() == "slurm"
     }
     assert {name.partition("_")[0] for name in submitted} == {"shard", "candidate"}
-    for path in ("setup/near", "main/hpo/plan", "main/hpo/step1/collect_near", "main/evaluate"):
+    for path in ("setup/near", "main/hpo/plan", "main/hpo/step1/collect", "main/evaluate"):
         assert value(find(remote, path), "ML_SUITE_HOST") == "local", path
 
 
 def test_an_operator_can_change_what_is_asked_of_the_scheduler(remote: Built) -> None:
-    shard = find(remote, "main/hpo/step1/shard_00")
     names = ("NODES", "TASKS_PER_NODE", "GPUS_PER_NODE", "CPUS_PER_TASK", "WALLTIME", "ACCOUNT", "PARTITION")
-    assert [value(shard, name) for name in names] == ["2", "4", "4", "16", "2h", "a1", "gpu"]
+    candidate = find(remote, "main/hpo/step2/candidate_1")
+    assert [value(candidate, name) for name in names] == ["2", "4", "4", "16", "2h", "a2", "gpu"]
+    assert value(candidate, "ML_SUITE_INPUTS").endswith("study/shortlist.json")
+    shard = find(remote, "main/hpo/step1/shard_00")
+    assert [value(shard, name) for name in names] == ["", "", "", "", "2h", "", ""], (
+        "its host is not known yet"
+    )
     assert value(shard, "ML_SUITE_INPUTS") == "suites/storm-demo/once/study/plan.json"
-    assert value(find(remote, "main/hpo/step2/candidate_1"), "ML_SUITE_INPUTS").endswith("shortlist.json")
 
 
 def test_everything_that_needs_a_machine_waits_while_it_needs_a_login(remote: Built) -> None:
     held = {
-        "setup/near",
-        f"main/datasets/{NAME.replace('-', '_')}/transfer_near",
-        "main/hpo/step1/shard_00",
-        "main/hpo/step1/collect_near",
-        "main/hpo/step2/candidate_1",
-        "main/hpo/step2/collect_near",
+        "setup/near": "near",
+        f"{FAMILY}/transfer_near": "near",
+        "main/hpo/step2/candidate_1": "far_away",
+        "main/hpo/step2/collect_far_away": "far_away",
     }
-    for path in held:
+    for path, host in held.items():
         limits = [(limit.path_to_node(), limit.name()) for limit in find(remote, path).inlimits]
-        assert ("/ml_suite/near", "open") in limits, path
+        assert (f"/ml_suite/{host}", "open") in limits, path
     for path in ("setup/local", "main/hpo/plan", "main/hpo/shortlist", "main/register"):
         assert all(limit.name() != "open" for limit in find(remote, path).inlimits), path
-    assert "/ml_suite/far_away:open" in set(remote.defs.externs)
+    assert {"/ml_suite/far_away:open", "/ml_suite/near:closed"} <= set(remote.defs.externs)
 
 
-def test_what_a_machine_trained_is_brought_home_before_it_is_looked_at(remote: Built) -> None:
-    collect = find(remote, "main/hpo/step1/collect_far_away")
-    # the limits of the hosts, 4 each, give 12 shards as stated
-    assert value(collect, "WHAT") == "--step 1 --shards 1,3,5,7,9,11"
-    assert "collect_far_away == complete" in str(find(remote, "main/hpo/shortlist").get_trigger())
-    assert "collect_near == complete" in str(find(remote, "main/hpo/select").get_trigger())
+def test_a_trial_waits_until_one_of_its_machines_has_the_data_and_is_open(remote: Built) -> None:
+    shard = find(remote, "main/hpo/step1/shard_00")
+    near, far = (
+        f"(/storm_demo/{FAMILY}/transfer_{host} == complete and /ml_suite/{host}:closed == clear)"
+        for host in ("near", "far_away")
+    )
+    assert str(shard.get_trigger()) == f"{near} or {far}"
+    assert value(shard, "ML_SUITE_PLACES") == "near,far-away"
+    assert [limit.name() for limit in shard.inlimits] == ["placed"]
+    limits = {limit.name(): limit.limit() for limit in remote.defs.find_suite("storm_demo").limits}
+    assert limits["placed"] == limits["near"] + limits["far_away"]
+    assert [label.name() for label in shard.labels] == ["place", "best"]
+
+
+def test_what_the_machines_trained_is_brought_home_before_it_is_looked_at(remote: Built) -> None:
+    collect = find(remote, "main/hpo/step1/collect")
+    assert value(collect, "WHAT") == f"--step 1 --shards {','.join(map(str, range(12)))}"
+    assert value(collect, "TARGET") == "near,far-away"
+    assert value(find(remote, "main/hpo/step2/collect_far_away"), "WHAT") == "--step 2 --ranks 1,2"
+    assert "step1/collect == complete" in str(find(remote, "main/hpo/shortlist").get_trigger())
+    assert "step2/collect_far_away == complete" in str(find(remote, "main/hpo/select").get_trigger())
 
 
 def test_a_single_training_is_brought_home_too(tmp_path: Path, scripts: Path) -> None:
     built = made(tmp_path, scripts, hpo=None)
     assert value(find(built, "main/training/collect_near"), "WHAT") == "--step 0"
     assert "collect_near == complete" in str(find(built, "main/evaluate").get_trigger())
+
+
+def test_a_machine_that_cannot_be_reached_holds_up_nothing_but_its_own_trainings(remote: Built) -> None:
+    trigger = {
+        path: str(find(remote, path).get_trigger())
+        for path in ("main", "main/hpo", "main/hpo/step2/candidate_1", f"{FAMILY}/transfer_near")
+    }
+    assert trigger == {
+        "main": "setup/local == complete",
+        "main/hpo": f"/storm_demo/{FAMILY}/upload == complete",
+        "main/hpo/step2/candidate_1": f"/storm_demo/{FAMILY}/transfer_far_away == complete",
+        f"{FAMILY}/transfer_near": "upload == complete and /storm_demo/setup/near == complete",
+    }
 
 
 def test_facts_survive_their_file(tmp_path: Path) -> None:
@@ -135,19 +169,3 @@ def test_a_job_that_no_queue_takes_is_refused(tmp_path: Path, scripts: Path) -> 
             scripts,
             training={"config": "training/storm.yaml", "resources": {"walltime": "2h", "gpus": 7}},
         )
-
-
-def test_a_machine_that_cannot_be_reached_holds_up_nothing_but_its_own_trainings(remote: Built) -> None:
-    family = f"/storm_demo/main/datasets/{NAME.replace('-', '_')}"
-    trigger = {
-        path: str(find(remote, path).get_trigger())
-        for path in ("main", "main/hpo", "main/hpo/step1/shard_00", "main/hpo/step1/shard_01")
-    }
-    assert trigger == {
-        "main": "setup/local == complete",
-        "main/hpo": f"{family}/upload == complete",
-        "main/hpo/step1/shard_00": f"{family}/transfer_near == complete",
-        "main/hpo/step1/shard_01": f"{family}/transfer_far_away == complete",
-    }
-    transfer = find(remote, f"{family.removeprefix('/storm_demo/')}/transfer_near")
-    assert "/storm_demo/setup/near == complete" in str(transfer.get_trigger())

@@ -212,6 +212,19 @@ class Dimension(Strict):
         return next(k for k in ("choice", "int", "float", "log") if getattr(self, k) is not None)
 
 
+def _any(value: object) -> object:
+    return None if value == "any" else value
+
+
+Hosts = Annotated[
+    list[str] | None,
+    BeforeValidator(_any),
+    WithJsonSchema(
+        {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"const": "any"}, {"type": "null"}]}
+    ),
+]
+
+
 class Step1(Strict):
     """Many trials on a small subset of the training period."""
 
@@ -223,7 +236,8 @@ class Step1(Strict):
     """Jobs that share the trials; default: the hosts' limits added up."""
     resources: Resources | None = None
     """Per shard; default: the training's."""
-    hosts: list[str] | None = None
+    hosts: Hosts = None
+    """Default, or `any`: all of the deployment. Of several other machines one is chosen when a job is submitted."""
     trial_walltime: Duration | None = None
     """A trial that takes longer is stopped and counted as failed."""
 
@@ -234,7 +248,8 @@ class Step2(Strict):
     keep: Share
     resources: Resources | None = None
     """Per candidate; default: the training's."""
-    hosts: list[str] | None = None
+    hosts: Hosts = None
+    """Default, or `any`: all of the deployment. Of several other machines one is chosen when a job is submitted."""
 
 
 class Hpo(Strict):

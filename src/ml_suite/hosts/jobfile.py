@@ -62,6 +62,8 @@ class Remote:
     submitter_started: int = 0
     rid: str = ""
     """What the job calls itself to ecFlow."""
+    placed: str = ""
+    """Why this host was chosen of several."""
 
     @property
     def in_hand(self) -> bool:

@@ -56,6 +56,12 @@ class JobHost:
     gpu_request: str = "gpus-per-node"
     resources: Mapping[str, Ask] = field(default_factory=dict)
     """By kind of job: shard, candidate, train."""
+    limit: int = 0
+    """Most jobs of the suite there at once; 0: no limit."""
+    budget: float | None = None
+    """GPU-hours that the suite may use there; None: any."""
+    needs: tuple[str, ...] = ()
+    """Files below the working folder beside the server that say that what jobs read has arrived there."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +123,8 @@ def _host(fields: dict[str, Any]) -> JobHost:
     resources = {kind: Ask(**asked) for kind, asked in fields["resources"].items()}
     paths = {name: Path(fields[name]) for name in _PATHS}
     spool = Path(fields["spool"]) if fields["spool"] else None
-    names = tuple(fields["files_names"])
-    return JobHost(**{**fields, **paths, "spool": spool, "files_names": names, "resources": resources})
+    lists = {name: tuple(fields[name]) for name in ("files_names", "needs")}
+    return JobHost(**{**fields, **paths, **lists, "spool": spool, "resources": resources})
 
 
 _PATHS = ("work", "python", "library", "library_here", "files", "files_here")

@@ -27,6 +27,8 @@ class Setting:
     """None: the job reaches the ecFlow server."""
     server: str | None = None
     port: str | None = None
+    placed: str = ""
+    """Why this host was chosen of several; empty: it was named."""
 
 
 _CLAIM = """\
@@ -82,6 +84,8 @@ def prologue(setting: Setting) -> str:
         "ML_SUITE_OUTCOME": setting.folder / "outcome",
         "ML_SUITE_REASON": setting.folder / "reason",
     }
+    if setting.placed:
+        values["ML_SUITE_PLACED"] = f"{setting.host}: {setting.placed}"
     if setting.spool:
         values["ML_SUITE_SPOOL"] = setting.spool
     else:

@@ -63,7 +63,9 @@ class Accepted:
     rid: str
 
 
-def parcel(job: JobFiles, ordered: Order, hosts: JobHosts, host: str, older: tuple[str, ...] = ()) -> Parcel:
+def parcel(
+    job: JobFiles, ordered: Order, hosts: JobHosts, host: str, older: tuple[str, ...] = (), placed: str = ""
+) -> Parcel:
     """Put together what goes to HOST.
 
     Raises
@@ -87,6 +89,7 @@ def parcel(job: JobFiles, ordered: Order, hosts: JobHosts, host: str, older: tup
         spool=facts.spool,
         server=facts.server or credentials.get("ECF_HOST"),
         port=str(facts.port) if facts.port else credentials.get("ECF_PORT"),
+        placed=placed,
     )
     script = composed(
         job.script.read_text(), directives(ask, facts, folder, times[0], ordered.sbatch), setting

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from ml_suite.errors import ConfigError, MlSuiteError, OutcomeUnknown
-from ml_suite.hosts import jobhost, order, placement, reach, submission
+from ml_suite.hosts import jobhost, limits, order, placement, reach, submission
 from ml_suite.hosts.jobfile import (
     ENDED,
     PLACING,
@@ -248,7 +248,7 @@ def _attempt(work: _Work) -> None:
     key = order.key_of_job(work.job.credentials())
     _end_elsewhere(work, host)
     older = tuple(old.where.key for old in work.older if old.where.host == host and old.where.key != key)
-    sent = submission.parcel(work.job, ordered, hosts, host, older)
+    sent = submission.parcel(work.job, ordered, hosts, host, older, work.where.placed)
     # from here on it may arrive, whatever becomes of this process
     work.record(replace(work.where, host=host, key=sent.key, folder=str(sent.folder), state=SUBMITTING))
     try:
@@ -282,7 +282,10 @@ def _host(work: _Work, ordered: Order, hosts: JobHosts) -> str:
         raise ConfigError(f"no host of the suite takes jobs of kind '{ordered.kind}'", "Run: ml-suite deploy")
     if len(names) == 1:
         return names[0]
-    choice = placement.choose(names, hosts, ordered.kind, ordered.inputs)
+    # one after the other, so that each counts the ones before
+    with limits.exclusive(reach.folder() / "placing", TURN):
+        choice = placement.choose(names, hosts, ordered.kind, work.job)
+        work.record(replace(work.where, host=choice.host, placed=choice.reason))
     work.note(f"placed at {choice.host}: {choice.reason}")
     return choice.host
 

@@ -25,7 +25,7 @@ from ml_suite.errors import MlSuiteError
 from ml_suite.hosts.jobhost import JobHosts
 from ml_suite.suite.datasets import add_datasets
 from ml_suite.suite.hpo import add_hpo, add_training
-from ml_suite.suite.nodes import TRIES_SAFE, WATCH, Places, Scope, Task, add_host, add_task
+from ml_suite.suite.nodes import PLACED, TRIES_SAFE, WATCH, Places, Scope, Task, add_host, add_task
 
 if TYPE_CHECKING:
     import ecflow
@@ -64,7 +64,8 @@ def build(resolved: Resolved, places: Places, scripts: Path, hosts: JobHosts) ->
     suite = defs.add_suite(resolved.deployment.node)
     scope = Scope(resolved, hosts)
     for host in resolved.remote:
-        defs.add_extern(f"/{WATCH}/{node_name(host)}:open")
+        for name in ("open", "closed"):
+            defs.add_extern(f"/{WATCH}/{node_name(host)}:{name}")
     _add_variables(suite, resolved, places)
     _add_limits(suite, resolved)
     _add_setup(suite, scope)
@@ -113,6 +114,8 @@ def _add_limits(suite: ecflow.Suite, resolved: Resolved) -> None:
     for host, use in resolved.deployment.hosts.items():
         suite.add_limit(node_name(host), use.limit)
     suite.add_limit("deliver", 1)
+    if len(resolved.remote) > 1:
+        suite.add_limit(PLACED, sum(resolved.deployment.hosts[host].limit for host in resolved.remote))
 
 
 def _add_setup(suite: ecflow.Suite, scope: Scope) -> None:

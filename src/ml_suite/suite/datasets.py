@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ml_suite.config.deployment import Deployment, node_name
-from ml_suite.suite.nodes import TRIES_SAFE, Scope, Task, add_task, all_complete
+from ml_suite.suite.nodes import TRIES_SAFE, WATCH, Scope, Task, add_task, all_complete
 
 if TYPE_CHECKING:
     import ecflow
@@ -74,6 +74,13 @@ def arrived(deployment: Deployment, host: str) -> str:
     # a machine that cannot be reached holds up nothing but its own trainings
     there = host in deployment.hosts
     return f"{family}/{f'transfer_{node_name(host)}' if there else 'upload'} == complete"
+
+
+def arrived_somewhere(deployment: Deployment, hosts: Sequence[str]) -> str:
+    """Trigger of what may run on any of these machines: one has the dataset and is open."""
+    return " or ".join(
+        f"({arrived(deployment, host)} and /{WATCH}/{node_name(host)}:closed == clear)" for host in hosts
+    )
 
 
 def add_datasets(main: ecflow.Family, scope: Scope) -> None:

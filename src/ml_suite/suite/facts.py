@@ -75,6 +75,9 @@ def _host(
         server=server,
         port=int(port) if port else None,
         gpu_request=machine.gpu_request,
+        limit=use.limit,
+        budget=use.budget,
+        needs=(str(Path("mirror", name, "datasets", f"{resolved.deployment.dataset_name}.arrived")),),
         resources={kind: _ask(machine, use, resources) for kind, resources in _jobs(resolved, name)},
     )
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ml_suite.config.deployment import Deployment, Hpo, Resources, node_name
+from ml_suite.config.deployment import Hpo, Resources, node_name
 from ml_suite.layout import WorkTree
 from ml_suite.quantities import format_duration
 from ml_suite.study.planning import shards
-from ml_suite.suite.datasets import arrived
+from ml_suite.suite.datasets import arrived, arrived_somewhere
 from ml_suite.suite.nodes import TRIES_ONCE, TRIES_SAFE, Scope, Task, add_task, all_complete
 
 if TYPE_CHECKING:
@@ -22,17 +22,15 @@ def variables(resources: Resources) -> dict[str, str | int]:
     return {"GPUS": resources.gpus, "CPUS": resources.cpus, "WALLTIME": format_duration(resources.walltime)}
 
 
-def step1_tasks(deployment: Deployment, hpo: Hpo) -> list[Task]:
-    """The shards, dealt out to the hosts in turn."""
-    hosts = hpo.step1.hosts or list(deployment.hosts)
+def step1_tasks(scope: Scope, hpo: Hpo) -> list[Task]:
+    """The shards."""
+    deployment = scope.resolved.deployment
     resources = hpo.step1.resources or deployment.training.resources
     count = shards(deployment, hpo)
-    return [
+    tasks = [
         Task(
             f"shard_{i:0{len(str(count - 1))}d}",
             "study_shard",
-            host=hosts[i % len(hosts)],
-            trigger=arrived(deployment, hosts[i % len(hosts)]),
             tries=TRIES_ONCE,
             meters=("trials",),
             labels=("best",),
@@ -42,19 +40,18 @@ def step1_tasks(deployment: Deployment, hpo: Hpo) -> list[Task]:
         )
         for i in range(count)
     ]
+    return spread(tasks, hpo.step1.hosts or list(deployment.hosts), scope)
 
 
-def step2_tasks(deployment: Deployment, hpo: Hpo) -> list[Task]:
+def step2_tasks(scope: Scope, hpo: Hpo) -> list[Task]:
     """One task a candidate, named by its rank in step 1."""
-    hosts = hpo.step2.hosts or list(deployment.hosts)
+    deployment = scope.resolved.deployment
     resources = hpo.step2.resources or deployment.training.resources
     count = hpo.keep_count
-    return [
+    tasks = [
         Task(
             f"candidate_{rank:0{len(str(count))}d}",
             "study_retrain",
-            host=hosts[(rank - 1) % len(hosts)],
-            trigger=arrived(deployment, hosts[(rank - 1) % len(hosts)]),
             tries=TRIES_ONCE,
             meters=("epochs",),
             labels=("value",),
@@ -64,36 +61,54 @@ def step2_tasks(deployment: Deployment, hpo: Hpo) -> list[Task]:
         )
         for rank in range(1, count + 1)
     ]
+    return spread(tasks, hpo.step2.hosts or list(deployment.hosts), scope)
+
+
+def spread(tasks: Sequence[Task], hosts: Sequence[str], scope: Scope) -> list[Task]:
+    """Give tasks to hosts: of several other machines the submit command chooses one, else they are dealt out in turn."""
+    deployment = scope.resolved.deployment
+    if len(hosts) > 1 and all(scope.resolved.hosts[host].remote for host in hosts):
+        trigger = arrived_somewhere(deployment, hosts)
+        return [replace(task, places=tuple(hosts), trigger=trigger) for task in tasks]
+    chosen = [hosts[i % len(hosts)] for i in range(len(tasks))]
+    return [
+        replace(task, host=host, trigger=arrived(deployment, host))
+        for task, host in zip(tasks, chosen, strict=True)
+    ]
 
 
 def collect_tasks(tasks: Sequence[Task], scope: Scope, step: int, number: str | None = None) -> list[Task]:
-    """One task for each other machine that brings home what TASKS left there.
+    """What brings home the results of TASKS: one task for each other machine, or one for all that may have run them.
 
     Parameters
     ----------
     number
         Variable that tells the tasks apart.
     """
+    groups: dict[tuple[str, ...], list[Task]] = {}
+    for task in tasks:
+        where = task.places or ((task.host,) if task.host in scope.resolved.remote else ())
+        if where:
+            groups.setdefault(where, []).append(task)
     found = []
-    for host in scope.resolved.remote:
-        theirs = [task for task in tasks if task.host == host]
+    for hosts, theirs in groups.items():
         what = f"--step {step}"
         if number:
             what += f" --{number.lower()}s {','.join(str(task.variables[number]) for task in theirs)}"
-        if theirs:
-            found.append(
-                Task(
-                    f"collect_{node_name(host)}",
-                    "collect",
-                    host=scope.resolved.ops,
-                    target=host,
-                    trigger=all_complete(task.name for task in theirs),
-                    tries=TRIES_SAFE,
-                    labels=("collected",),
-                    variables={"WHAT": what},
-                    limit="deliver",
-                )
+        alone = len(hosts) == 1
+        found.append(
+            Task(
+                f"collect_{node_name(hosts[0])}" if alone else "collect",
+                "collect",
+                host=scope.resolved.ops,
+                target=hosts[0] if alone else None,
+                trigger=all_complete(task.name for task in theirs),
+                tries=TRIES_SAFE,
+                labels=("collected",),
+                variables={"WHAT": what} if alone else {"WHAT": what, "TARGET": ",".join(hosts)},
+                limit="deliver",
             )
+        )
     return found
 
 
@@ -107,7 +122,7 @@ def add_hpo(main: ecflow.Family, scope: Scope, hpo: Hpo) -> None:
 
     step1 = family.add_family("step1")
     step1.add_trigger("plan == complete")
-    trained = step1_tasks(deployment, hpo)
+    trained = step1_tasks(scope, hpo)
     trained += collect_tasks(trained, scope, 1, "SHARD")
     for task in trained:
         add_task(step1, replace(task, inputs=(tree.plan,) if task.asks else ()), scope)
@@ -124,7 +139,7 @@ def add_hpo(main: ecflow.Family, scope: Scope, hpo: Hpo) -> None:
 
     step2 = family.add_family("step2")
     step2.add_trigger("shortlist == complete")
-    candidates = step2_tasks(deployment, hpo)
+    candidates = step2_tasks(scope, hpo)
     candidates += collect_tasks(candidates, scope, 2, "RANK")
     for task in candidates:
         add_task(step2, replace(task, inputs=(tree.plan, tree.shortlist) if task.asks else ()), scope)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -42,6 +42,10 @@ WATCH = "ml_suite"
 """Suite of the server that watches over the hosts, whatever suites use them; see `ml_suite.suite.watch`."""
 
 
+PLACED = "placed"
+"""Limit of the suite for jobs whose host is chosen when they are submitted."""
+
+
 @dataclass(frozen=True)
 class Scope:
     """What every node of a suite is made from."""
@@ -75,6 +79,8 @@ class Task:
     """Limit of the suite that it uses up instead of its host's: a courier takes no room from a training."""
     target: str | None = None
     """Another machine that a task beside the server works at: it waits while that one needs a login."""
+    places: tuple[str, ...] = ()
+    """Other machines of which the submit command chooses one, in place of `host`."""
     asks: str = ""
     """What its job asks of a scheduler, by its name in `hosts`."""
     inputs: tuple[Path, ...] = ()
@@ -90,14 +96,19 @@ def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, scope: Scope) -> 
         node.add_variable("ECF_TRIES", str(task.tries))
     for key, value in task.variables.items():
         node.add_variable(key, str(value))
-    if task.host is not None:
+    if task.places:
+        add_host(node, scope.resolved.ops, scope, PLACED)
+        _add_submission(node, task, task.places, scope)
+        node.add_label("place", "-")
+    elif task.host is not None:
         add_host(node, task.host, scope, task.limit)
         if scope.resolved.hosts[task.host].remote:
-            _add_submission(node, task, task.host, scope)
+            node.add_inlimit("open", f"/{WATCH}/{node_name(task.host)}")
+            _add_submission(node, task, (task.host,), scope)
     if task.target is not None:
         node.add_variable("TARGET", task.target)
         if scope.resolved.hosts[task.target].remote:
-            node.add_inlimit("open", _watched(task.target))
+            node.add_inlimit("open", f"/{WATCH}/{node_name(task.target)}")
     if task.trigger:
         node.add_trigger(task.trigger)
     for name in task.meters:
@@ -119,34 +130,22 @@ def add_host(node: ecflow.Node, host: str, scope: Scope, limit: str | None = Non
     node.add_variable("ML_SUITE_PYTHON", str(found.environment / "bin" / "python"))
     if limit or host in scope.resolved.deployment.hosts:
         node.add_inlimit(limit or node_name(host), f"/{scope.resolved.deployment.node}")
-    if found.remote:
-        node.add_variable("ML_SUITE_SCHEDULER", "slurm")
-        node.add_inlimit("open", _watched(host))
 
 
-def _add_submission(node: ecflow.Task, task: Task, host: str, scope: Scope) -> None:
+def _add_submission(node: ecflow.Task, task: Task, places: Sequence[str], scope: Scope) -> None:
     """What the submit command reads from the job, as variables that an operator may change."""
-    work = scope.resolved.hosts[scope.resolved.ops].work
+    node.add_variable("ML_SUITE_SCHEDULER", "slurm")
+    node.add_variable("ML_SUITE_PLACES", ",".join(places))
     node.add_variable("ML_SUITE_RESOURCES", task.asks)
+    work = scope.resolved.hosts[scope.resolved.ops].work
     if task.inputs:
         names = ",".join(str(path.relative_to(work)) for path in task.inputs)
         node.add_variable("ML_SUITE_INPUTS", names)
-    asked = scope.hosts.hosts[host].resources[task.asks]
-    values = {
-        "NODES": asked.nodes,
-        "TASKS_PER_NODE": asked.tasks_per_node,
-        "GPUS_PER_NODE": asked.gpus_per_node,
-        "CPUS_PER_TASK": asked.cpus_per_task,
-        "ACCOUNT": asked.account,
-        "PARTITION": asked.partition,
-        "QOS": asked.qos,
-    }
-    for key, value in values.items():
-        node.add_variable(key, str(value or ""))
-
-
-def _watched(host: str) -> str:
-    return f"/{WATCH}/{node_name(host)}"
+    # where the host is not known yet, what is left empty becomes what that host needs
+    asked = scope.hosts.hosts[places[0]].resources[task.asks] if len(places) == 1 else None
+    for name in ("nodes", "tasks_per_node", "gpus_per_node", "cpus_per_task", "account", "partition", "qos"):
+        value = getattr(asked, name, None)
+        node.add_variable(name.upper(), "" if value is None else str(value))
 
 
 def all_complete(names: Iterable[str]) -> str:

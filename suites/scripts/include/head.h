@@ -1,6 +1,6 @@
 #!/bin/bash
 #: facts %ML_SUITE_FACTS:%
-#: host %ML_SUITE_HOST%
+#: host %ML_SUITE_PLACES:%
 #: resources %ML_SUITE_RESOURCES:%
 #: inputs %ML_SUITE_INPUTS:%
 #: nodes %NODES:%
@@ -104,4 +104,5 @@ rm -f "$ML_SUITE_REASON"
 if [ -z "${ML_SUITE_JOB:-}" ] || [ ! -e "$ML_SUITE_JOB/init" ]; then
     ecflow_client --init="$ECF_RID"
     [ -z "${ML_SUITE_JOB:-}" ] || : >"$ML_SUITE_JOB/init"
+    [ -z "${ML_SUITE_PLACED:-}" ] || ecflow_client --label=place "$ML_SUITE_PLACED" || :
 fi
