@@ -65,7 +65,7 @@ def step2_tasks(scope: Scope, hpo: Hpo) -> list[Task]:
 
 
 def spread(tasks: Sequence[Task], hosts: Sequence[str], scope: Scope) -> list[Task]:
-    """Give tasks to hosts: of several other machines the submit command chooses one, else they are dealt out in turn."""
+    """Give tasks to hosts: of several other machines the submit command chooses, else they are dealt out in turn."""
     deployment = scope.resolved.deployment
     if len(hosts) > 1 and all(scope.resolved.hosts[host].remote for host in hosts):
         trigger = arrived_somewhere(deployment, hosts)
