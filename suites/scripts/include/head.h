@@ -74,7 +74,7 @@ stop() {
         kill -TERM "$child" 2>/dev/null
         wait "$child"
     fi
-    if [ -n "${ML_SUITE_JOB:-}" ] && [ ! -e "$ML_SUITE_JOB/cancelled" ] && [ "$ML_SUITE_LINK" -lt "$ML_SUITE_LINKS" ]; then
+    if [ -n "${ML_SUITE_JOB:-}" ] && [ ! -e "$ML_SUITE_JOB/withdrawn" ] && [ "$ML_SUITE_LINK" -lt "$ML_SUITE_LINKS" ]; then
         printf 'again\n' >"$ML_SUITE_OUTCOME"
         exit 75
     fi
