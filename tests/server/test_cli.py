@@ -8,11 +8,14 @@ import pty
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ml_suite.jobs import behind
+from ml_suite.jobs.behind import Behind, SuiteBehind
 from ml_suite.server.address import Address
 from ml_suite.server.client import Server
 from ml_suite.stores.connections import S3, Catalogue, Connections, Mlflow
@@ -129,6 +132,29 @@ def test_plan_deploy_and_status_tell_one_story(shell: Shell, server: Server) -> 
     shown = shell("status", ".").stdout
     assert "step 1: 0 % of the trials" in shown
     assert shown.splitlines()[-1] == f"Next: ml-suite status {shell.suite} --watch"
+
+
+def test_status_says_how_far_deliveries_of_other_machines_are_behind(shell: Shell) -> None:
+    shell("deploy", ".", "-y", "--suspended")
+    assert json.loads(shell("status", shell.suite, "--json").stdout)["behind"] == []
+    now = datetime.now(UTC)
+    mine = SuiteBehind(parcels=3, oldest=now - timedelta(minutes=12))
+    Behind(
+        host="big-host",
+        checked=now,
+        contact=now - timedelta(minutes=9),
+        problem="big-host wants a one-time code",
+        hint="Run: ml-suite hosts login big-host",
+        suites={shell.suite: mine, "another": SuiteBehind(parcels=100)},
+    ).save(behind.path(shell.home, "big-host"))
+    [row] = json.loads(shell("status", shell.suite, "--json").stdout)["behind"]
+    assert (row["host"], row["parcels"]) == ("big-host", 3)
+    assert row["contact"] == (now - timedelta(minutes=9)).isoformat()
+    shown = " ".join(shell("status", ".").stdout.split())
+    assert "deliveries of big-host: 3 parcels, oldest 12 min; last contact " in shown
+    assert "Run: ml-suite hosts login big-host" in shown
+    behind.path(shell.home, "big-host").write_text("{}")  # of another version
+    assert json.loads(shell("status", shell.suite, "--json").stdout)["behind"] == []
 
 
 def test_a_person_is_asked_and_may_say_no(shell: Shell, server: Server) -> None:

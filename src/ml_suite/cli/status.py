@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +17,11 @@ from ml_suite.cli.options import DEPLOYMENT, console, json_option, next_step, pr
 from ml_suite.cli.plan import server_option
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
     from ml_suite.config.deployment import Deployment
     from ml_suite.server.client import Server
-    from ml_suite.server.status import Status
+    from ml_suite.server.status import Behind, Status
 
 _PATIENCE = 120.0
 """Seconds that a server may be away while its suite is watched, as when it is started again."""
@@ -55,7 +57,8 @@ def command(suite: str, watch: bool, once: bool, every: float, as_json: bool, se
     name = deployment.node if deployment else _node(suite)
     reached = connect(server_of(deployment, server))
     maximize = _maximize(deployment, suite)
-    seen = _watch(partial(read, reached, name, maximize), every) if watch else read(reached, name, maximize)
+    look = partial(read, reached, name, maximize)
+    seen = _watch(look, every) if watch else look()
     if as_json:
         print_json(asdict(seen))
     elif not watch:
@@ -92,7 +95,25 @@ def read(server: Server, suite: str, maximize: bool = False) -> Status:
             f"suite {suite} is not on the server at {server.address}",
             f"Deploy it: ml-suite deploy FILE    Suites there: {known}",
         )
-    return status(found, maximize)
+    return replace(status(found, maximize), behind=_behind(suite))
+
+
+def _behind(suite: str) -> tuple[Behind, ...]:
+    """What the couriers of the hosts wrote down last; nobody is asked."""
+    from datetime import UTC, datetime
+
+    from ml_suite.home import home
+    from ml_suite.jobs import behind
+    from ml_suite.server.status import Behind
+
+    now = datetime.now(UTC)
+    rows = []
+    for seen in behind.read_all(home()):
+        for name, one in seen.suites.items():
+            if _node(name) == suite:
+                oldest, contact = (when.isoformat() if when else None for when in (one.oldest, seen.contact))
+                rows.append(Behind(seen.host, one.parcels, oldest, contact, seen.words(now, name), seen.hint))
+    return tuple(rows)
 
 
 def _deployment(text: str) -> Deployment | None:
@@ -129,9 +150,18 @@ def _node(suite: str) -> str:
 
 
 def _print(seen: Status) -> None:
+    console().print(_table(seen))
+
+
+def _table(seen: Status) -> Group:
+    """Everything of a status, with deliveries of other machines last."""
+    from rich.console import Group
+    from rich.text import Text
+
     from ml_suite.cli.tables import status_table
 
-    console().print(status_table(seen))
+    rows = [f"{row.host}: {row.said}" + (f"    {row.hint}" if row.hint else "") for row in seen.behind]
+    return Group(status_table(seen), *(Text(f"deliveries of {row}") for row in rows))
 
 
 def _next(seen: Status, suite: str, watched: bool) -> None:
@@ -150,12 +180,10 @@ def _watch(read: Callable[[], Status], every: float) -> Status:
 def _live(read: Callable[[], Status], every: float) -> Status:
     from rich.live import Live
 
-    from ml_suite.cli.tables import status_table
-
     last = first = read()
-    with Live(status_table(first), console=console(), auto_refresh=False) as live:
+    with Live(_table(first), console=console(), auto_refresh=False) as live:
         for seen in _follow(read, every, first):
-            live.update(status_table(seen), refresh=True)
+            live.update(_table(seen), refresh=True)
             last = seen
     return last
 

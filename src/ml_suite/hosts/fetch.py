@@ -160,8 +160,7 @@ def _fetched(out: str) -> Fetched:
 def _nothing_there(code: int, err: str, source: str) -> bool:
     """Nothing has run at the host yet, so there is no work folder."""
     root = source.partition("/./")[0].rstrip("/")
-    told = [line for line in err.splitlines() if "rsync error" not in line]
-    return code == 23 and bool(told) and all(f'change_dir "{root}" failed: No such file' in x for x in told)
+    return code == 23 and f'change_dir "{root}" failed: No such file' in err
 
 
 def explain(way: Reach, code: int, err: str) -> MlSuiteError:

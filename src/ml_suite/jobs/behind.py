@@ -70,6 +70,12 @@ def read(home: Path, host: str) -> Behind | None:
         return None
 
 
+def read_all(home: Path) -> list[Behind]:
+    """What the couriers of all hosts wrote last, by name."""
+    names = sorted(found.stem.removeprefix("behind-") for found in (home / "watch").glob("behind-*.json"))
+    return [seen for name in names if (seen := read(home, name))]
+
+
 def _minutes(now: datetime, then: datetime) -> int:
     return max(0, int((now - then).total_seconds() // 60))
 

@@ -124,7 +124,8 @@ def collect(
         callback.label("collected", f"waits: {(silent.hint if silent else None) or words}")
         print(words, flush=True)
         time.sleep(min(pause, patience if silent else lag))
-    return f"{len(want.trials)} trials; {total.files} files, {format_bytes(total.bytes)}"
+    count = len(want.trials)
+    return f"{count} trial{'' if count == 1 else 's'}; {total.files} files, {format_bytes(total.bytes)}"
 
 
 def _pull(job: Job, hosts: Sequence[str], weights: bool) -> tuple[Mirrored, MlSuiteError | None]:

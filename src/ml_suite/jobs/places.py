@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from ml_suite.config.resolved import Resolved
 from ml_suite.layout import ONCE, WorkTree
@@ -39,7 +39,7 @@ class Place:
 
         A path that reaches the work folder by another name (a link) is known by the suite's folder in it.
         """
-        clean = PurePosixPath(posixpath.normpath(path))
+        clean = _clean(path)
         if self.work is not None and clean.is_relative_to(self.work):
             return clean.relative_to(self.work)
         parts, inside = clean.parts, ("suites", self.tree.suite)
@@ -51,7 +51,7 @@ class Place:
         if not self.mirrored:
             return path
         below = self.relative(PurePosixPath(path))
-        return self.tree.work / (below or PurePosixPath(ELSEWHERE, *PurePosixPath(path).parts[1:]))
+        return self.tree.work / (below or PurePosixPath(ELSEWHERE, *_clean(path).parts[1:]))
 
     def result(self, result: TrialResult) -> TrialResult:
         """The result with paths of this machine."""
@@ -76,6 +76,11 @@ class Found:
     place: Place
     result: TrialResult
     """With paths of this machine."""
+
+
+def _clean(path: PurePath) -> PurePosixPath:
+    """Without ``..``: what a host wrote down leads nowhere but into its mirror."""
+    return PurePosixPath(posixpath.normpath(path))
 
 
 def places(resolved: Resolved, host: str, cycle: str = ONCE) -> list[Place]:

@@ -76,6 +76,23 @@ class Study:
 
 
 @dataclass(frozen=True)
+class Behind:
+    """How far deliveries of another machine are behind, as its courier told last."""
+
+    host: str
+    parcels: int
+    """Known here and not delivered."""
+    oldest: str | None
+    """When the one that waits longest was left there, ISO 8601."""
+    contact: str | None
+    """When the machine last answered, ISO 8601."""
+    said: str
+    """The same in words, with what is in the way."""
+    hint: str | None
+    """What to type, if a person has to do something."""
+
+
+@dataclass(frozen=True)
 class Status:
     """Everything that `ml-suite status` shows."""
 
@@ -92,6 +109,8 @@ class Status:
     """Last word of each task that delivers, by path."""
     states: dict[str, str]
     """State of every task that is not a cron task, by path."""
+    behind: tuple[Behind, ...] = ()
+    """Deliveries of the suite's other machines; not from the server."""
 
 
 def status(definition: Definition, maximize: bool = False) -> Status:

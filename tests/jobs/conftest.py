@@ -1,0 +1,3 @@
+from tests.hosts.sshd_fixture import home, sshd
+
+__all__ = ["home", "sshd"]
