@@ -7,7 +7,7 @@ import doctest
 import pytest
 
 from ml_suite.errors import ConfigError
-from ml_suite.software import lock, target
+from ml_suite.software import lock, pip, send, target
 from ml_suite.software.lock import parse
 from ml_suite.software.target import Target
 
@@ -27,7 +27,7 @@ nvidia-cublas[extra]==12.1.3.1 ; platform_machine == 'x86_64' \\
 
 
 def test_the_documentation_is_right() -> None:
-    for module in (lock, target):
+    for module in (lock, pip, send, target):
         assert doctest.testmod(module).failed == 0
 
 
