@@ -303,11 +303,11 @@ def _nobody_knows(e: Evidence, last: Seen, memory: Memory) -> Verdict:
 
 def _again(e: Evidence, why: str) -> Verdict:
     if not e.folder:
-        return _abort(f"{why}; its folder is gone, so it cannot be submitted again")
+        return _abort(f"{why}, its folder is gone, so it cannot be submitted again")
     if e.resubmissions < RESUBMISSIONS:
         return Verdict(Act.RESUBMIT, why)
     past = ", ".join(f"{s.job} {s.state or 'unknown'}" for s in e.links)
-    return _abort(f"{why}; submitted again {e.resubmissions} times: {past}")
+    return _abort(f"{why}, submitted again {e.resubmissions} times: {past}")
 
 
 def _closed(why: str, memory: Memory) -> Verdict:
@@ -324,7 +324,7 @@ def _ended(last: Seen) -> str:
 
 
 def _with(reason: str, last_words: str) -> str:
-    return f"{reason}; last words: {last_words}" if last_words else reason
+    return f"{reason}, last words: {last_words}" if last_words else reason
 
 
 def _held(memory: Memory, least: tuple[float, int]) -> bool:
