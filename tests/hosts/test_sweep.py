@@ -1,4 +1,4 @@
-"""The sweep over a real sshd and a real ecFlow server; Slurm is played, because it shows few of its states on demand."""
+"""The sweep over a real sshd and a real ecFlow server; Slurm is played: it shows few of its states on demand."""
 
 from __future__ import annotations
 
@@ -469,7 +469,7 @@ def test_a_job_that_waits_for_ever_is_told_once(scene: Callable[..., Scene]) -> 
 
 def test_a_task_run_again_while_its_old_job_still_writes(scene: Callable[..., Scene]) -> None:
     s = scene()
-    s.submitted()
+    folder = s.submitted()
     s.slurm("42|RUNNING", "43|PENDING")
     s.client.suspend(f"/{s.suite}")
     s.client.requeue(f"/{s.suite}/t", "force")
@@ -477,6 +477,7 @@ def test_a_task_run_again_while_its_old_job_still_writes(scene: Callable[..., Sc
     (line,) = s.look()
     assert line.endswith("its task was queued again, and it still runs: cancelled")
     assert s.asked[-1] == "scancel 42 43"
+    assert (folder / "withdrawn").exists()
     (line,) = s.look(2)
     assert line.endswith("ended: its task was queued again")
     assert s.remote().state == ENDED
@@ -543,6 +544,17 @@ def test_a_submission_whose_process_died_is_taken_up(
     mine = replace(s.remote(), state=SUBMITTING, submitter=os.getpid())
     s.files().remember(replace(mine, submitter_started=start_time(os.getpid()) or 0))
     assert s.look() == []
+
+
+def test_a_submission_is_taken_up_before_it_has_a_host(scene: Callable[..., Scene]) -> None:
+    s = scene("a", "b")
+    for name in ("a", "b"):
+        s.submitted(name, begun=False)
+        s.files(name).remember(Remote("", "", "", submitter=1, submitter_started=1))
+    lines = s.look()
+    assert [line.partition(":")[0] for line in lines] == [f"/{s.suite}/{name} try 1" for name in ("a", "b")]
+    assert all("taken up again, pid " in line for line in lines)
+    until(lambda: {s.remote(name).state for name in ("a", "b")} == {"submitted"}, "both are submitted")
 
 
 def test_a_long_output_is_cut_in_front(scene: Callable[..., Scene]) -> None:

@@ -39,7 +39,12 @@ class Job:
     @property
     def superseded(self) -> bool:
         """Whether ecFlow has written another script in its place."""
-        return bool(self.credentials) and key_of_job(self.credentials) != self.remote.key
+        return bool(self.credentials and self.remote.key) and key_of_job(self.credentials) != self.remote.key
+
+    @property
+    def name(self) -> str:
+        """What tells it from all others; a key is only drawn once a host is chosen."""
+        return self.remote.key or str(self.files.output)
 
     @property
     def counter(self) -> str:
@@ -48,7 +53,7 @@ class Job:
 
     def __str__(self) -> str:
         name, number = self.credentials.get("ECF_NAME"), self.credentials.get("ECF_TRYNO")
-        return f"{name} try {number}" if name and not self.superseded else self.remote.key
+        return f"{name} try {number}" if name and not self.superseded else self.name
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ class Look:
         claims = self.of(remote).claims
         places = range(1, max([len(remote.ids), *claims]) + 1)
         ids = [claims.get(n) or remote.ids[n - 1] for n in places if n in claims or n <= len(remote.ids)]
-        here = squeue(self.queue or "").values()
+        here = squeue(self.queue or "").values() if remote.key else ()
         named = [
             s.job for s in here if s.name == remote.key and s.outcome in (Outcome.RUNNING, Outcome.PENDING)
         ]

@@ -61,6 +61,7 @@ class Sweep:
         self._way, self._state, self._tell, self._clock = way, state, tell, clock
         self._servers = Servers()
         self._cancel: list[str] = []
+        self._withdraw: list[str] = []
 
     def run(self, folder: Path) -> None:
         """Look once.
@@ -75,17 +76,17 @@ class Sweep:
             self._state.unlink(missing_ok=True)
             return
         memories = _load(self._state)
-        known = {job.remote.key: memories.get(job.remote.key, Memory()) for job in jobs}
-        seen = look(self._way, [(job.remote, job.counter, known[job.remote.key].brought) for job in jobs])
+        known = {job.name: memories.get(job.name, Memory()) for job in jobs}
+        seen = look(self._way, [(job.remote, job.counter, known[job.name].brought) for job in jobs])
         if seen.complaint:
             self._tell(f"{self._way.host}: {seen.complaint}")
         try:
             for job in jobs:
-                after = self._take(job, seen, known[job.remote.key])
+                after = self._take(job, seen, known[job.name])
                 if after is None:
-                    del known[job.remote.key]
+                    del known[job.name]
                 else:
-                    known[job.remote.key] = after
+                    known[job.name] = after
         finally:
             text = json.dumps({key: asdict(memory) for key, memory in known.items()}, indent=1)
             atomic.write(self._state, text, mode=0o600)
@@ -105,6 +106,8 @@ class Sweep:
                 bring(job, files, files.output)
             memory = replace(memory, brought=files.print)
         self._cancel += verdict.cancel
+        if verdict.cancel and place.standing not in (Standing.BUSY, Standing.ENDED):
+            self._withdraw.append(job.remote.folder)
         return self._act(job, verdict, place, memory)
 
     def _place(self, job: Job) -> Place:
@@ -166,9 +169,16 @@ class Sweep:
     def _cancel_all(self) -> None:
         if not self._cancel:
             return
-        done = channel.run(self._way, ["scancel", *self._cancel])
+        words = ["sh", "-c", _CANCEL, "cancel", " ".join(self._cancel), *self._withdraw]
+        done = channel.run(self._way, words)
         if done.code:
             self._tell(f"{self._way.host}: scancel {' '.join(self._cancel)}: {done.err.strip()[:200]}")
+
+
+_CANCEL = (
+    'ids=$1; shift; for folder; do [ ! -d "$folder" ] || : >"$folder/withdrawn"; done; exec scancel $ids'
+)
+"""A job that starts in this very moment sees that it was withdrawn."""
 
 
 def _evidence(job: Job, seen: Look, place: Place, behind: bool) -> Evidence:
