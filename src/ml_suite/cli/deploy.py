@@ -117,7 +117,7 @@ def _watch(prepared: Prepared, resolved: Resolved, file: Path) -> None:
     uses, beside = resolved.deployment.hosts, file.absolute().parent
     ways = [reach.of(name, load(name, beside), uses[name].user) for name in resolved.remote]
     done = deploy.deploy(prepared.server, home(), prepared.plan.suite, deploy.watched(resolved), ways)
-    if done:
+    if done and resolved.remote:
         click.echo(f"  watched by /{done.applied.plan.suite}: {', '.join(resolved.remote)}")
 
 
