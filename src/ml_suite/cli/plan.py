@@ -160,6 +160,7 @@ def folder(deployment: Deployment) -> Path:
 def deployed_files(file: Path, resolved: Resolved) -> dict[str, str]:
     """Contents, by path below the suite's work tree, of what jobs read on their host."""
     from ml_suite.config.resolve import needed
+    from ml_suite.software.place import deployed_name
 
     deployment, beside = resolved.deployment, file.absolute().parent
     recipe = needed(deployment.dataset.recipe, beside, "dataset.recipe")
@@ -171,6 +172,10 @@ def deployed_files(file: Path, resolved: Resolved) -> dict[str, str]:
     for name in deployment.training.files:
         path = needed(name, beside, "training.files")
         files[str(resolved.training_folder.relative_to(resolved.files) / path.name)] = path.read_text()
+    for name, use in deployment.hosts.items():
+        if use.software and use.software.wheelhouse:
+            path = needed(use.software.wheelhouse, beside, f"hosts.{name}.software.wheelhouse")
+            files[deployed_name(name)] = path.read_text()
     return files
 
 

@@ -70,7 +70,6 @@ GpuHours = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*GPUh$", "examples": ["3000 GPUh"]}),
 ]
 
-
 PLACEHOLDERS = ("account", "user", "home", "ml_suite_home", "cache")
 
 
@@ -87,7 +86,6 @@ def _known_placeholders(text: str) -> str:
 
 Template = Annotated[str, AfterValidator(_known_placeholders)]
 """A path that may hold placeholders."""
-
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+\-]*$")]
 """A word that a site gave out; it goes into command lines, so it is nothing but a word."""

@@ -6,10 +6,13 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ml_suite.errors import CredentialNeeded, HostBusy, HostUnreachable, OutcomeUnknown
 from ml_suite.hosts import channel
 from ml_suite.hosts.reach import Reach
+
+T = TypeVar("T")
 
 Say = Callable[[str], None]
 """Tells a person how it is going."""
@@ -48,10 +51,20 @@ class Line:
         MlSuiteError
             As `channel.run`, when patience is at its end.
         """
+        return self.patiently(lambda: channel.run(self.way, what, stdin, timeout))
+
+    def patiently(self, what: Callable[[], T]) -> T:
+        """Do what is safe to repeat, again and again until its end is known.
+
+        Raises
+        ------
+        MlSuiteError
+            As WHAT does, at once or when patience is at its end.
+        """
         start, pause, told = time.monotonic(), self.patience.pause, ""
         while True:
             try:
-                return channel.run(self.way, what, stdin, timeout)
+                return what()
             except (HostBusy, HostUnreachable, OutcomeUnknown, CredentialNeeded) as error:
                 login = isinstance(error, CredentialNeeded)
                 if time.monotonic() - start > (self.patience.login if login else self.patience.silence):

@@ -61,6 +61,15 @@ def source(software: Software, beside: Path) -> Path:
     return found
 
 
+def deployed_name(host: str) -> str:
+    """Name of the copy of a host's requirements file among the deployed files.
+
+    >>> deployed_name("big")
+    'software/big.txt'
+    """
+    return f"software/{host}.txt"
+
+
 def digest(software: Software, architecture: str, file: Path) -> str:
     """Sixteen hexadecimal digits that stand for the environment.
 
