@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
     one = add("up", _up, "start what does not run")
     one.add_argument("--services", action="store_true", help="ecFlow, S3, MLflow and the catalogue on ops")
+    one.add_argument("--accounting", action="store_true", help="slurmdbd on the sites, for sacct")
     one.add_argument("--bind", action="append", default=[], metavar="PATH", help="show PATH in every host")
     one.add_argument("--no-binds", action="store_true", help="show neither this checkout nor environments")
     one = add("down", _down, "end everything; homes and keys stay")
@@ -58,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--code", help="one-time code to check first (default: taken as given)")
     one = add("totp", _totp, "what the operator's telephone shows now")
     one.add_argument("host")
+    one.add_argument(
+        "--codes", type=int, default=1, choices=(1, 2), help="2: the next one too, which is taken already"
+    )
     one = add("cut", _cut, "break something: " + ", ".join(faults.KINDS))
     one.add_argument("host")
     one.add_argument("kind", nargs="?", default="link", choices=faults.KINDS)
@@ -83,6 +87,7 @@ def _up(folder: Folder, arguments: argparse.Namespace) -> None:
     settings = Settings(
         binds=tuple(dict.fromkeys(binds)),
         services=arguments.services,
+        accounting=arguments.accounting,
         checkout=str(checkout),
         python=sys.executable,
     )
@@ -143,7 +148,8 @@ def _cert(folder: Folder, arguments: argparse.Namespace) -> None:
 
 
 def _totp(folder: Folder, arguments: argparse.Namespace) -> None:
-    print(auth.current_code(folder, find_site(arguments.host)))
+    for ahead in range(arguments.codes):
+        print(auth.current_code(folder, find_site(arguments.host), ahead))
 
 
 def _cut(folder: Folder, arguments: argparse.Namespace) -> None:

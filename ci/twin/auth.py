@@ -19,7 +19,8 @@ from ml_suite.errors import ConfigError, CredentialNeeded, MlSuiteError
 
 KEY = "id_ed25519"
 AUTHORITY = "authority"
-_STEP = 30
+STEP = 30
+"""Seconds that a code is shown."""
 
 
 def make_secrets(folder: Folder, doors: list[Node]) -> None:
@@ -70,14 +71,14 @@ def code(secret: str, moment: float) -> str:
         Seconds since 1970.
     """
     key = base64.b32decode(secret + "=" * (-len(secret) % 8))
-    digest = hmac.new(key, struct.pack(">Q", int(moment // _STEP)), hashlib.sha1).digest()
+    digest = hmac.new(key, struct.pack(">Q", int(moment // STEP)), hashlib.sha1).digest()
     start = digest[-1] & 15
     number = struct.unpack(">I", digest[start : start + 4])[0] & 0x7FFFFFFF
     return f"{number % 10**6:06d}"
 
 
-def current_code(folder: Folder, site: Site) -> str:
-    """What the telephone shows now.
+def current_code(folder: Folder, site: Site, ahead: int = 0) -> str:
+    """What the telephone shows now, or AHEAD codes later; sites bear with a clock that is one step ahead.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def current_code(folder: Folder, site: Site) -> str:
     """
     if site.auth == "key":
         raise ConfigError(f"{site.name} asks for no one-time code")
-    return code(seed(folder, site), time.time())
+    return code(seed(folder, site), time.time() + ahead * STEP)
 
 
 def certify(folder: Folder, site: Site, validity: str, otp: str | None = None) -> Path:
@@ -110,7 +111,7 @@ def certify(folder: Folder, site: Site, validity: str, otp: str | None = None) -
         others = ", ".join(s.name for s in SITES if s.auth == "certificate")
         raise ConfigError(f"{site.name} takes no certificates", f"These do: {others}")
     now = time.time()
-    if otp is not None and otp not in [code(seed(folder, site), now + k * _STEP) for k in (-1, 0)]:
+    if otp is not None and otp not in [code(seed(folder, site), now + k * STEP) for k in (-1, 0)]:
         raise CredentialNeeded("wrong one-time code", f"Type: bash ci/twin.sh totp {site.name}")
     user, uid = OPS.account
     key = folder.home(OPS.group) / user / ".ssh" / f"{site.name}_{KEY}"

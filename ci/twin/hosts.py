@@ -20,6 +20,8 @@ from ml_suite.errors import MlSuiteError
 from ml_suite.services.process import Process, identify, wait_ended
 
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+PATIENCE = 120.0
+"""Seconds for what takes one on an idle machine; several builds at once make it a slow one."""
 _NAMESPACES = syscalls.NEWNS | syscalls.NEWUTS | syscalls.NEWIPC | syscalls.NEWNET | syscalls.NEWPID
 
 
@@ -81,19 +83,24 @@ class Host:
         line: str,
         user: str = "root",
         stdin: str = "",
-        timeout: float = 60,
+        timeout: float = PATIENCE,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a line of shell inside and take its output."""
-        return subprocess.run(
-            self.command(["bash", "-c", line], user),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        """Run a line of shell inside and take its output.
 
-    def must(self, line: str, user: str = "root", stdin: str = "", timeout: float = 60) -> str:
+        Raises
+        ------
+        MlSuiteError
+            If it does not end in time.
+        """
+        words = self.command(["bash", "-c", line], user)
+        try:
+            return subprocess.run(
+                words, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise MlSuiteError(f"{self.node.name}: `{line[:200]}` does not end in {timeout:.0f} s") from error
+
+    def must(self, line: str, user: str = "root", stdin: str = "", timeout: float = PATIENCE) -> str:
         """Run a line of shell that has to succeed, and return what it printed.
 
         Raises
@@ -116,12 +123,28 @@ class Host:
 
     def runs(self, name: str) -> bool:
         """Whether a daemon that was started lives."""
-        place = Path(f"/proc/{self.pid}/root/run/twin/{name}.pid")
+        return bool(self._daemon(name))
+
+    def signal_daemon(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a daemon, if it lives; what it started gets none."""
+        if daemon := self._daemon(name):
+            self.must(f"kill -{number.value} {daemon}")
+
+    def stop_daemon(self, name: str) -> None:
+        """End a daemon and wait until it is gone; what it started goes on."""
+        self.signal_daemon(name, signal.SIGKILL)
+        wait_for(lambda: not self.runs(name), lambda: f"{self.node.name}: {name} does not end")
+
+    def _daemon(self, name: str) -> str:
+        """Its number, as the host counts; empty if it does not live."""
+        inside = Path(f"/proc/{self.pid}/root")
         try:
-            number = place.read_text().strip()
+            number = (inside / f"run/twin/{name}.pid").read_text().strip()
+            # of a zombie the link is there and leads nowhere
+            (inside / f"proc/{number}/exe").readlink()
         except OSError:
-            return False
-        return bool(number) and Path(f"/proc/{self.pid}/root/proc/{number}/exe").is_symlink()
+            return ""
+        return number
 
     def put(
         self, path: str, content: str | bytes, mode: int = 0o644, owner: tuple[int, int] = (0, 0)
@@ -168,10 +191,10 @@ def _between(host: Host, router: int | None) -> None:
         os.dup2(number, target)
     try:
         os.setsid()
-        scratch = None
-        if host.node.site and router:
-            scratch = syscalls.copy_mount(router, root.scratch_of(host.node.site.name))
-            os.set_inheritable(scratch, True)
+        trees = {}
+        if (site := host.node.site) and router:
+            disk = root.disk_of(site.name)
+            trees = {tree: syscalls.copy_mount(router, disk + tree) for tree in site.trees}
         settings = host.folder.settings
         noted, note = os.pipe()
         syscalls.unshare(_NAMESPACES)
@@ -182,9 +205,9 @@ def _between(host: Host, router: int | None) -> None:
             if not os.read(noted, 1):
                 os._exit(1)
             for number in range(3, 256):
-                if number != scratch:
+                if number not in trees.values():
                     _close(number)
-            root.become(host.node, host.folder, settings, scratch)
+            root.become(host.node, host.folder, settings, trees)
         process = identify(first)
         if process:
             host.folder.remember(host.node.name, process)
@@ -209,7 +232,7 @@ def _last(log: Path) -> str:
         return "no log"
 
 
-def wait_ready(host: Host, seconds: float = 20.0) -> None:
+def wait_ready(host: Host) -> None:
     """Wait until its file system is built.
 
     Raises
@@ -218,10 +241,9 @@ def wait_ready(host: Host, seconds: float = 20.0) -> None:
         With the reason if it is not.
     """
     log = host.folder.host(host.node.name) / "init.log"
-    wait_for(lambda: host.ready or host.process is None, seconds, lambda: f"{host.node.name}: {_last(log)}")
+    wait_for(lambda: host.ready or host.process is None, lambda: f"{host.node.name}: {_last(log)}")
     if not host.ready:
-        hint = "The twin's folder must be on a real disk (not an overlay): ML_SUITE_TWIN=DIR"
-        raise MlSuiteError(f"{host.node.name} does not start: {_last(log)}", hint)
+        raise MlSuiteError(f"{host.node.name} does not start: {_last(log)}")
 
 
 def stop(host: Host) -> bool:
@@ -238,13 +260,13 @@ def stop(host: Host) -> bool:
                     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             finally:
                 os.close(descriptor)
-        if not wait_ended(process, 10):
+        if not wait_ended(process, PATIENCE):
             raise MlSuiteError(f"{host.node.name} (process {process.pid}) does not end")
     host.folder.forget(host.node.name)
     return process is not None
 
 
-def wait_for(true: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
+def wait_for(true: Callable[[], bool], what: Callable[[], str]) -> None:
     """Ask again and again.
 
     Raises
@@ -252,8 +274,8 @@ def wait_for(true: Callable[[], bool], seconds: float, what: Callable[[], str]) 
     MlSuiteError
         With WHAT if it is not true in time.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not true():
         if time.monotonic() > deadline:
-            raise MlSuiteError(f"not in {seconds:.0f} s: {what()}")
+            raise MlSuiteError(f"not in {PATIENCE:.0f} s: {what()}")
         time.sleep(0.03)

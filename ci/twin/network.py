@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ci.twin.hosts import Host
+from ci.twin.hosts import PATIENCE, Host
 from ci.twin.plan import (
     CALLBACK_PORTS,
     INTERNET,
@@ -160,7 +160,7 @@ def _ip(host: Host, commands: Sequence[str]) -> None:
 def _inside(host: Host, command: list[str], stdin: str = "") -> str:
     """Run a program of the machine in a host's network; it sees the machine's files."""
     words = ["nsenter", f"--net=/proc/{host.pid}/ns/net", "--", *command]
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=PATIENCE, check=False)
     if done.returncode:
         raise MlSuiteError(f"{host.node.name}: {command[0]} failed: {done.stderr.strip()[-400:]}")
     return done.stdout

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ci.twin import accounts, auth, hosts, network, services, slurm, sshd
+from ci.twin import accounting, accounts, auth, hosts, network, services, slurm, sshd
 from ci.twin.hosts import Host
 from ci.twin.plan import INTERNET, NODES, OPS, ROUTER, SITES, Site, nodes_of
 from ci.twin.state import Folder, Settings
@@ -38,6 +38,8 @@ def up(folder: Folder, settings: Settings) -> dict[str, float]:
     def done(phase: str) -> None:
         seconds[phase] = round(time.monotonic() - begun, 2)
 
+    if folder.first_process(ROUTER.name):
+        settings = folder.settings.joined(settings)
     folder.save_settings(settings)
     auth.make_secrets(folder, sshd.doors())
     every = {node.name: Host(node, folder) for node in NODES}
@@ -53,7 +55,7 @@ def up(folder: Folder, settings: Settings) -> dict[str, float]:
         hosts.wait_ready(host)
     network.start_router(router)
     network.connect(list(every.values()), router)
-    _forget_power_cuts(folder)
+    _forget_what_starts_again(folder)
     network.load_faults(folder.faults, router)
     done("hosts")
     _in_parallel(lambda host: _configure(host, settings), started)
@@ -61,7 +63,7 @@ def up(folder: Folder, settings: Settings) -> dict[str, float]:
     jobs: list[Callable[[], None]] = [partial(_start_internet, every[INTERNET.name])]
     if settings.services:
         jobs.append(partial(services.up, every[OPS.name]))
-    jobs += [partial(_start_site, site, every) for site in SITES]
+    jobs += [partial(_start_site, site, every, settings) for site in SITES]
     _in_parallel(lambda job: job(), jobs)
     done("services")
     return seconds
@@ -78,7 +80,7 @@ def start_host(folder: Folder, host: Host) -> None:
     _configure(host, settings)
     every = {node.name: Host(node, folder) for node in NODES}
     if host.node.site:
-        _start_site(host.node.site, every)
+        _start_site(host.node.site, every, settings)
     elif host.node == INTERNET:
         _start_internet(host)
     elif settings.services:
@@ -165,10 +167,10 @@ def _configure(host: Host, settings: Settings) -> None:
         if node.role in ("login", "transfer"):
             sshd.configure(host, node.site)
         if node.role != "transfer":
-            slurm.configure(host, node.site)
+            slurm.configure(host, node.site, settings.accounting)
 
 
-def _start_site(site: Site, every: dict[str, Host]) -> None:
+def _start_site(site: Site, every: dict[str, Host], settings: Settings) -> None:
     there = [every[node.name] for node in nodes_of(site) if every[node.name].process]
     login = every[nodes_of(site)[0].name]
     compute = [host for host in there if host.node.role == "compute"]
@@ -182,6 +184,10 @@ def _start_site(site: Site, every: dict[str, Host]) -> None:
         slurm.wait_munge(host)
     if not login.process:
         return
+    if settings.accounting and accounting.start(login, site) and login.runs("slurmctld"):
+        for host in with_slurm:
+            slurm.configure(host, site, with_accounting=True)
+        login.stop_daemon("slurmctld")
     slurm.start(login, compute)
     slurm.wait_nodes(login, compute)
 
@@ -192,8 +198,9 @@ def _start_internet(host: Host) -> None:
         host.start_daemon("http", "/usr/bin/python3 -m http.server 80 --directory /srv/http")
 
 
-def _forget_power_cuts(folder: Folder) -> None:
-    folder.save_faults({name: [k for k in kinds if k != "node"] for name, kinds in folder.faults.items()})
+def _forget_what_starts_again(folder: Folder) -> None:
+    gone = ("node", "sshd", "slurmd", "slurmctld")
+    folder.save_faults({name: [k for k in kinds if k not in gone] for name, kinds in folder.faults.items()})
 
 
 def _stop(those: Iterable[Host]) -> int:

@@ -56,6 +56,12 @@ class Site:
     gpu: str
     partitions: tuple[Partition, ...]
     """The first one is the default."""
+    trees: tuple[str, ...]
+    """Shared file trees: folders in which everybody may make one for a project. SCRATCH is in the first."""
+    account: str
+    """Project that pays, known to the accounting database."""
+    qos: tuple[str, ...] = ()
+    """Known to the accounting database."""
     connections_per_minute: int = 0
     """New ssh connections beyond this are dropped; 0: no such rule."""
 
@@ -84,6 +90,8 @@ SITES = (
             Partition("small-g", "3-00:00:00"),
             Partition("standard-g", "2-00:00:00", whole_nodes=True),
         ),
+        trees=("/scratch", "/project"),
+        account="project_465000000",
     ),
     Site(
         name="leonardo",
@@ -104,6 +112,9 @@ SITES = (
         gpus=4,
         gpu="a100",
         partitions=(Partition("boost_usr_prod", "1-00:00:00"), Partition("lrd_all_serial", "04:00:00")),
+        trees=("/scratch", "/leonardo_work"),
+        account="deste_340_26",
+        qos=("boost_qos_dbg", "boost_qos_lprod"),
     ),
     Site(
         name="marenostrum5",
@@ -124,6 +135,9 @@ SITES = (
         gpus=4,
         gpu="h100",
         partitions=(Partition("acc", "3-00:00:00"),),
+        trees=("/scratch", "/gpfs/scratch", "/gpfs/projects"),
+        account="ehpc01",
+        qos=("acc_ehpc", "acc_debug", "acc_interactive"),
     ),
     Site(
         name="jupiter",
@@ -144,6 +158,8 @@ SITES = (
         gpus=4,
         gpu="gh200",
         partitions=(Partition("booster", "12:00:00", whole_nodes=True),),
+        trees=("/scratch", "/e/scratch", "/e/project1"),
+        account="e-mlops",
         # the site says "too many accesses within a short time"; its number is not public
         connections_per_minute=20,
     ),

@@ -12,8 +12,8 @@ from ci.twin import syscalls
 from ci.twin.plan import SITES, Node
 from ci.twin.state import Folder, Settings
 
-SCRATCH_SIZE = "4g"
-"""Of each site; it lies in memory, so that it can be filled without writing."""
+DISK_SIZE = "24g"
+"""Of each site's shared trees together; they lie in memory and take what is written."""
 READY = "run/twin/ready"
 _DEVICES = {
     "null": (1, 3),
@@ -36,13 +36,13 @@ _VAR = (
 )
 
 
-def become(node: Node, folder: Folder, settings: Settings, scratch: int | None) -> None:
+def become(node: Node, folder: Folder, settings: Settings, trees: dict[str, int]) -> None:
     """Build the root, move into it and run as init; returns only by an exception.
 
     Parameters
     ----------
-    scratch
-        Descriptor of the site's /scratch, from `syscalls.copy_mount`.
+    trees
+        Descriptors of the site's shared trees, from `syscalls.copy_mount`.
 
     Raises
     ------
@@ -56,10 +56,10 @@ def become(node: Node, folder: Folder, settings: Settings, scratch: int | None) 
     _skeleton(root)
     _system(root, own)
     syscalls.bind(_folder(folder.home(node.group)), root / "home")
-    if scratch is not None:
-        syscalls.attach(scratch, _folder(root / "scratch"))
+    for place, tree in trees.items():
+        syscalls.attach(tree, _folder(root / place.lstrip("/")))
     if node.role == "router":
-        _scratch_of_sites(root)
+        _disks_of_sites(root)
     for path in settings.binds:
         _show(Path(path), root)
     _kernel(root)
@@ -109,10 +109,14 @@ def _system(root: Path, own: Path) -> None:
     """Programs of the machine, read-only; its settings below those of the host; /var and /tmp of the host only."""
     for name in ("usr", "opt"):
         syscalls.bind(Path("/") / name, root / name, read_only=True)
-    upper, work = _folder(own / "etc"), _folder(own / "etc.work")
+    # in memory, because not every file system can be the upper one; each start writes the settings anew
+    above = root / "mnt"
+    syscalls.mount("tmpfs", above, "tmpfs", options="size=16m,mode=755")
+    upper, work = _folder(above / "etc"), _folder(above / "work")
     syscalls.mount(
         "overlay", root / "etc", "overlay", options=f"lowerdir=/etc,upperdir={upper},workdir={work}"
     )
+    syscalls.detach(above)
     var = _folder(own / "var")
     for name in _VAR:
         _folder(var / name)
@@ -127,15 +131,17 @@ def _system(root: Path, own: Path) -> None:
     syscalls.bind(_folder(own / "tmp", 0o1777), root / "tmp")
 
 
-def _scratch_of_sites(root: Path) -> None:
+def _disks_of_sites(root: Path) -> None:
     """The router is the first to run and the last to end, so it keeps what all hosts of a site share."""
     for site in SITES:
-        place = _folder(root / "sites" / site.name)
-        syscalls.mount("tmpfs", place, "tmpfs", options=f"size={SCRATCH_SIZE},mode=1777")
+        disk = _folder(root / disk_of(site.name).lstrip("/"))
+        syscalls.mount("tmpfs", disk, "tmpfs", options=f"size={DISK_SIZE},mode=755")
+        for tree in site.trees:
+            _folder(disk / tree.lstrip("/"), 0o1777)
 
 
-def scratch_of(site: str) -> str:
-    """Where the router sees a site's /scratch."""
+def disk_of(site: str) -> str:
+    """Where the router sees the file system that holds a site's shared trees."""
     return f"/sites/{site}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from ci.twin.hosts import Host
+from ci.twin.hosts import PATIENCE, Host
 from ci.twin.plan import CATALOGUE, ECFLOW, MLFLOW, S3
 
 _PORTS = {"ecflow": ECFLOW, "s3": S3, "mlflow": MLFLOW, "catalogue": CATALOGUE}
@@ -23,7 +23,7 @@ def up(host: Host) -> None:
         If `ml-suite services up` fails.
     """
     user, _ = host.node.account
-    answer = host.must("bash -lc 'ml-suite services up --json'", user, timeout=120)
+    answer = host.must("bash -lc 'ml-suite services up --json'", user, timeout=3 * PATIENCE)
     found = json.loads(answer[answer.index("{") :])["services"]
     host.must("nft -f -", stdin=forwarding({name: int(found[name]["port"]) for name in _PORTS}))
     host.must("echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet")

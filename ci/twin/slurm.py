@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pwd
 
-from ci.twin import auth
+from ci.twin import accounting, auth
 from ci.twin.hosts import Host, wait_for
 from ci.twin.plan import Site, login_of
 
@@ -40,7 +40,7 @@ KillWait=5
 MinJobAge=600
 CompleteWait=0
 SlurmctldTimeout=30
-SlurmdTimeout=10
+SlurmdTimeout=60
 InactiveLimit=0
 SlurmctldDebug=info
 SlurmdDebug=info
@@ -56,11 +56,13 @@ ConstrainRAMSpace=no
 """
 
 
-def settings_of(site: Site) -> str:
+def settings_of(site: Site, with_accounting: bool = False) -> str:
     """slurm.conf of a site. Pure."""
     nodes = f"{site.name}-c[1-{site.nodes}]"
     gres = f"gpu:{site.gpu}:{site.gpus}"
     lines = [f"ClusterName={site.name}", f"SlurmctldHost={login_of(site).name}", _COMMON.rstrip()]
+    if with_accounting:
+        lines += accounting.slurm_settings(site)
     lines.append(f"NodeName={nodes} CPUs={site.cpus} RealMemory={site.memory} Gres={gres} State=UNKNOWN")
     for i, partition in enumerate(site.partitions):
         lines.append(
@@ -71,12 +73,12 @@ def settings_of(site: Site) -> str:
     return "\n".join(lines) + "\n"
 
 
-def configure(host: Host, site: Site) -> None:
+def configure(host: Host, site: Site, with_accounting: bool = False) -> None:
     """Write the settings of munge and Slurm on any host of a site."""
     entry = pwd.getpwnam("munge")
     owner = (entry.pw_uid, entry.pw_gid)
     host.put("/etc/munge/munge.key", auth.munge_key(host.folder, site).read_bytes(), 0o400, owner)
-    host.put("/etc/slurm/slurm.conf", settings_of(site))
+    host.put("/etc/slurm/slurm.conf", settings_of(site, with_accounting))
     host.put("/etc/slurm/cgroup.conf", _CGROUP)
     host.put("/etc/slurm/plugstack.conf", "")
     nodes = f"{site.name}-c[1-{site.nodes}]"
@@ -98,23 +100,37 @@ def wait_munge(host: Host) -> None:
     """Wait until munge on a host answers."""
     wait_for(
         lambda: host.run("munge -n </dev/null | unmunge").returncode == 0,
-        15,
         lambda: f"{host.node.name}: munge does not answer",
     )
 
 
 def start(login: Host, compute: list[Host]) -> None:
     """Start a site's controller and the daemons of its nodes."""
+    start_controller(login)
+    for host in compute:
+        start_node(host)
+
+
+def start_controller(login: Host) -> None:
+    """Start a site's controller."""
     if not login.runs("slurmctld"):
         login.start_daemon("slurmctld", "/usr/sbin/slurmctld -D -L /var/log/slurm/slurmctld.log")
-    for host in compute:
-        if not host.runs("slurmd"):
-            host.start_daemon("slurmd", "/usr/sbin/slurmd -D -L /var/log/slurm/slurmd.log")
+
+
+def start_node(host: Host) -> None:
+    """Start Slurm's daemon on a compute node."""
+    if not host.runs("slurmd"):
+        host.start_daemon("slurmd", "/usr/sbin/slurmd -D -L /var/log/slurm/slurmd.log")
+
+
+def report_down(login: Host, node: str) -> None:
+    """Tell the controller that a node is gone, as a site's own monitoring does within seconds."""
+    login.run(f"timeout 20 scontrol update NodeName={node} State=DOWN Reason='power off'")
 
 
 def node_states(login: Host) -> dict[str, str]:
     """What the controller says of its nodes; empty if it does not answer."""
-    done = login.run("timeout 5 sinfo -h -N -o '%N %T'")
+    done = login.run("timeout 20 sinfo -h -N -o '%N %T'")
     return dict(line.split() for line in done.stdout.splitlines()) if done.returncode == 0 else {}
 
 
@@ -124,6 +140,6 @@ def wait_nodes(login: Host, compute: list[Host]) -> None:
 
     def all_good() -> bool:
         states = node_states(login)
-        return all(states.get(host.node.name) in good for host in compute)
+        return bool(states) and all(states.get(host.node.name) in good for host in compute)
 
-    wait_for(all_good, 40, lambda: f"nodes of {login.node.group}: {node_states(login) or 'no answer'}")
+    wait_for(all_good, lambda: f"nodes of {login.node.group}: {node_states(login) or 'no answer'}")

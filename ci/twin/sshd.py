@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from ci.twin import auth
 from ci.twin.hosts import Host, wait_for
 from ci.twin.plan import OPS, SITES, Node, Site, nodes_of
@@ -19,7 +21,6 @@ PrintMotd no
 AcceptEnv LANG LC_*
 LoginGraceTime 120
 MaxStartups 100
-MaxSessions 10
 ClientAliveInterval 30
 ClientAliveCountMax 4
 GatewayPorts no
@@ -33,6 +34,8 @@ _WAY_IN = {
     "AuthorizedKeysFile none\nTrustedUserCAKeys /etc/ssh/authority.pub\n",
     "totp": "KbdInteractiveAuthentication yes\nAuthenticationMethods publickey,keyboard-interactive:pam\n",
 }
+SESSIONS = 10
+"""Over one connection, as OpenSSH has it."""
 PROMPT = "JSC TOTP Verification code: "
 _PAM = """\
 auth {auth}
@@ -66,10 +69,10 @@ def doors() -> list[Node]:
     return [node for site in SITES for node in nodes_of(site) if node.role in ("login", "transfer")]
 
 
-def settings_of(node: Node, site: Site) -> str:
+def settings_of(node: Node, site: Site, sessions: int = SESSIONS) -> str:
     """sshd_config of a host. Pure."""
     forwarding = "yes" if site.forwarding else "no"
-    text = _COMMON + _WAY_IN[site.auth]
+    text = f"{_COMMON}MaxSessions {sessions}\n{_WAY_IN[site.auth]}"
     text += f"AllowTcpForwarding {forwarding}\nAllowStreamLocalForwarding {forwarding}\n"
     if node.role == "transfer":
         text = text.replace("internal-sftp", "/usr/lib/openssh/sftp-server")
@@ -81,6 +84,7 @@ def configure(host: Host, site: Site) -> None:
     """Write the settings of a site's ssh server."""
     key = auth.host_key(host.folder, host.node)
     host.put("/etc/ssh/ssh_host_ed25519_key", key.read_bytes(), 0o600)
+    host.put("/etc/ssh/ssh_host_ed25519_key.pub", key.with_name(f"{key.name}.pub").read_bytes())
     host.put("/etc/ssh/authority.pub", (host.folder.secrets / f"{auth.AUTHORITY}.pub").read_bytes())
     host.put("/etc/ssh/twin_sshd_config", settings_of(host.node, site))
     host.put("/etc/ssh/only_copies", _ONLY_COPIES, 0o755)
@@ -101,9 +105,29 @@ def start(host: Host) -> None:
     """Start a site's ssh server and wait until it listens."""
     if not host.runs("sshd"):
         host.start_daemon("sshd", "/usr/sbin/sshd -D -e -f /etc/ssh/twin_sshd_config")
-    wait_for(
-        lambda: "22 " in host.must("ss -Hltn 'sport = :22'"), 10, lambda: f"{host.node.name}: no ssh server"
-    )
+    wait_for(lambda: _listens(host), lambda: f"{host.node.name}: no ssh server")
+
+
+def stop(host: Host) -> None:
+    """End the server; open connections have processes of their own, which go on."""
+    host.stop_daemon("sshd")
+
+
+def limit_sessions(host: Host, site: Site, sessions: int) -> None:
+    """Let connections that are opened from now on have so many sessions at once."""
+    host.put("/etc/ssh/twin_sshd_config", settings_of(host.node, site, sessions))
+    before = _beginnings(host)
+    host.signal_daemon("sshd", signal.SIGHUP)
+    wait_for(lambda: _beginnings(host) > before, lambda: f"{host.node.name}: sshd does not reload")
+
+
+def _listens(host: Host) -> bool:
+    return "22 " in host.must("ss -Hltn 'sport = :22'")
+
+
+def _beginnings(host: Host) -> int:
+    """How often the server began to listen."""
+    return host.must("cat /var/log/twin-sshd.log").count("Server listening on 0.0.0.0")
 
 
 def configure_ops(host: Host) -> None:
@@ -125,12 +149,20 @@ def client_settings() -> str:
     lines = ["Host *", "  StrictHostKeyChecking yes", "  ConnectTimeout 10", ""]
     for site in SITES:
         login, *others = [node for node in nodes_of(site) if node.role in ("login", "transfer")]
-        names = [site.name, login.name, *login.names, *(n for o in others for n in (o.name, *o.names))]
+        names = [
+            site.name,
+            f"{site.name}-transfer",
+            login.name,
+            *login.names,
+            *(n for o in others for n in (o.name, *o.names)),
+        ]
         lines += [f"Host {' '.join(names)}", f"  User {site.user}", "  IdentitiesOnly yes"]
         key = f"~/.ssh/{auth.KEY}"
         if site.auth == "certificate":
             key = f"~/.ssh/{site.name}_{auth.KEY}"
             lines.append(f"  CertificateFile {key}-cert.pub")
         lines += [f"  IdentityFile {key}", ""]
+        transfer = others[0] if others else login
         lines += [f"Host {site.name}", f"  HostName {login.name}", ""]
+        lines += [f"Host {site.name}-transfer", f"  HostName {transfer.name}", ""]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,18 @@ class Settings:
     binds: tuple[str, ...] = ()
     """Folders of the machine that every host sees, read-only, at the same place."""
     services: bool = False
+    accounting: bool = False
     checkout: str = ""
     python: str = ""
+
+    def joined(self, more: Settings) -> Settings:
+        """What was asked for before and now: `up` takes nothing away from what runs."""
+        return replace(
+            more,
+            binds=tuple(dict.fromkeys((*self.binds, *more.binds))),
+            services=self.services or more.services,
+            accounting=self.accounting or more.accounting,
+        )
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,7 @@ class Folder:
         return Settings(
             binds=tuple(map(str, found["binds"])),
             services=bool(found["services"]),
+            accounting=bool(found["accounting"]),
             checkout=str(found["checkout"]),
             python=str(found["python"]),
         )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ci.twin import auth
-from ci.twin.plan import SITES, find_site
-from ci.twin.state import Folder
+from ci.twin.plan import SITES, Site
 
 from tests.twin.conftest import Done, Twin
 
@@ -47,7 +45,7 @@ def _log_in(twin: Twin, code: str, control: str) -> Done:
     script = (
         f"umask 077; rm -f asked; echo {code} > code; "
         "printf '#!/bin/sh\\necho \"$1\" >> ~/asked\\ncat ~/code\\n' > ask; chmod 700 ask; "
-        "SSH_ASKPASS=$HOME/ask SSH_ASKPASS_REQUIRE=force setsid timeout 15 ssh -o NumberOfPasswordPrompts=1 "
+        "SSH_ASKPASS=$HOME/ask SSH_ASKPASS_REQUIRE=force setsid timeout 60 ssh -o NumberOfPasswordPrompts=1 "
         f"-o ControlPath={control} -M -N -f jupiter </dev/null; rc=$?; cat asked; exit $rc"
     )
     return twin.run("exec", "ops", script)
@@ -55,7 +53,7 @@ def _log_in(twin: Twin, code: str, control: str) -> Done:
 
 def test_a_code_opens_one_connection_once(twin: Twin) -> None:
     assert "Permission denied (keyboard-interactive)" in twin.ssh("jupiter").stderr
-    code = twin.must("totp", "jupiter").strip()
+    code = twin.code("jupiter")
     first = _log_in(twin, code, "/tmp/first")
     assert first.returncode == 0, first.stderr
     assert "JSC TOTP Verification code:" in first.stdout
@@ -67,13 +65,10 @@ def test_a_code_opens_one_connection_once(twin: Twin) -> None:
     twin.must("exec", "ops", "ssh -o ControlPath=/tmp/first -O exit jupiter")
 
 
-def test_a_next_code_is_good_again(twin: Twin) -> None:
-    site = find_site("jupiter")
-    seed = auth.seed(Folder(twin.folder), site)
-    # the site allows for clocks that differ by a step, so nobody has to wait here
-    done = _log_in(twin, auth.code(seed, time.time() + 30), "/tmp/third")
-    assert done.returncode == 0, done.stderr
-    twin.must("exec", "ops", "ssh -o ControlPath=/tmp/third -O exit jupiter")
+def test_a_telephone_shows_the_next_code_too(twin: Twin) -> None:
+    now, following = twin.must("totp", "jupiter", "--codes", "2").split()
+    assert now != following
+    assert twin.run("totp", "lumi").returncode == 2
 
 
 def test_the_data_mover_copies_and_has_no_shell(twin: Twin) -> None:
@@ -99,28 +94,27 @@ def test_forwarding_only_where_the_site_has_it(twin: Twin) -> None:
 
 
 @pytest.mark.parametrize("site", SITES, ids=lambda site: site.name)
-def test_the_border_of(twin: Twin, site: object) -> None:
-    place = find_site(site.name)  # type: ignore[attr-defined]
-    login, compute = f"{place.name}-login", f"{place.name}-c1"
-    closed = "silence" if place.refusal == "drop" else "rejected"
-    # nobody listens at the callback port, so a connection that arrives is refused by ops itself
+def test_the_border_of(twin: Twin, site: Site) -> None:
+    login, compute = f"{site.name}-login", f"{site.name}-c1"
+    closed = "silence" if site.refusal == "drop" else "rejected"
+    outside, callback = ("packages.example.org", 80), ("ops", 3141)
     expected = {
-        ("ops", login, 22): "open",
-        ("ops", compute, 6818): "silence",
-        ("ops", login, 6817): "silence",
-        (login, "ops", 3141): "refused" if place.login_out else closed,
-        (login, "packages.example.org", 80): "open" if place.login_out else closed,
-        (compute, "ops", 3141): "refused" if place.compute_out else closed,
-        (compute, "packages.example.org", 80): "open" if place.compute_out else closed,
-        (compute, "ops", 22): closed,
-        (compute, login, 6817): "open",
+        "ops": {(login, 22): "open", (compute, 6818): "silence", (login, 6817): "silence"},
+        login: dict.fromkeys((callback, outside), "open" if site.login_out else closed),
+        compute: {
+            **dict.fromkeys((callback, outside), "open" if site.compute_out else closed),
+            ("ops", 22): closed,
+            (login, 6817): "open",
+        },
     }
-    found = {key: twin.reaches(*key) for key in expected}
+    with ThreadPoolExecutor() as pool:
+        running = {name: pool.submit(twin.reaches, name, wanted) for name, wanted in expected.items()}
+        found = {name: one.result() for name, one in running.items()}
     assert found == expected
 
 
 def test_no_site_reaches_another(twin: Twin) -> None:
-    assert twin.reaches("lumi-c1", "leonardo-login", 22) == "rejected"
+    assert twin.reaches("lumi-c1", [("leonardo-login", 22)]) == {("leonardo-login", 22): "rejected"}
 
 
 def test_new_connections_are_counted_at_the_border(twin: Twin) -> None:
@@ -134,3 +128,29 @@ def test_new_connections_are_counted_at_the_border(twin: Twin) -> None:
         assert twin.ssh("lumi", options=master).returncode == 0
     assert count() == before + 2
     twin.must("exec", "ops", "ssh -o ControlPath=/tmp/counted -O exit lumi")
+
+
+@pytest.mark.parametrize("site", SITES, ids=lambda site: site.name)
+def test_the_shipped_host_files_work_unchanged(twin: Twin, site: Site) -> None:
+    if site.auth == "certificate":
+        twin.must("cert", site.name)
+    codes = f"{twin.code(site.name)}\n{twin.code(site.name)}\n" if site.auth == "totp" else ""
+    options = " --code-stdin" if codes else ""
+    opened = twin.must("exec", "ops", f"ml-suite hosts login {site.name}{options}", stdin=codes)
+    assert f"{site.name}: the control connection is open" in opened
+    assert (f"{site.name}: the transfer connection is open" in opened) == bool(site.transfer_names)
+    line = f"ml-suite hosts check {site.name} --account {site.account} --json"
+    findings = json.loads(twin.run("exec", "ops", line).stdout)
+    wrong = {finding["name"]: finding["found"] for finding in findings if finding["verdict"] != "ok"}
+    # every host has the architecture of this machine
+    allowed = {"architecture"} if site.name == "jupiter" else set()
+    assert set(wrong) <= allowed, wrong
+    assert {"reach", "work", "disk", "slurm", "account"} <= {finding["name"] for finding in findings}
+
+
+def test_projects_have_their_folders_on_every_node_of_a_site(twin: Twin) -> None:
+    for site in SITES:
+        for tree in site.trees:
+            folder = f"{tree}/{site.account}/ml-suite"
+            twin.must("exec", site.name, f"mkdir -p {folder} && echo {tree} > {folder}/tree")
+            assert twin.must("exec", f"{site.name}-c1", f"cat {folder}/tree").strip() == tree

@@ -39,10 +39,9 @@ def test_ranks_on_two_nodes(twin: Twin) -> None:
 
 
 def test_a_job_is_cancelled(twin: Twin) -> None:
-    submit = "id=$(sbatch --parsable -o /dev/null --wrap 'sleep 300')"
-    line = f"{submit}; sleep 1; scancel $id; sleep 2; scontrol show job $id"
-    text = twin.must("exec", "marenostrum5", line)
-    assert "JobState=CANCELLED" in text
+    job = twin.submit("marenostrum5", "sleep 300")
+    twin.must("exec", "marenostrum5", f"scancel {job}")
+    twin.until("marenostrum5", f"scontrol show job {job}", "JobState=CANCELLED")
 
 
 def test_nodes_of_a_site_share_home_and_scratch(twin: Twin) -> None:
@@ -50,3 +49,18 @@ def test_nodes_of_a_site_share_home_and_scratch(twin: Twin) -> None:
     twin.must("exec", "lumi-c2", f"echo {stamp} | tee ~/stamp > $SCRATCH/stamp")
     assert twin.must("exec", "lumi-login", "cat ~/stamp $SCRATCH/stamp").split() == [stamp, stamp]
     assert twin.run("exec", "leonardo", "cat ~/stamp").returncode == 1
+
+
+@pytest.mark.parametrize("site", SITES, ids=lambda site: site.name)
+def test_accounting_knows_a_job_with_its_account_and_qos(twin: Twin, site: Site) -> None:
+    qos = f"--qos={site.qos[0]}" if site.qos else ""
+    line = f"sbatch --parsable --account={site.account} {qos} -o /dev/null --wrap 'exit 3'"
+    job = twin.must("exec", site.name, line).strip()
+    # a while after the job, as at real sites
+    asked = f"sacct -nPX -j {job} -o state,account,qos,exitcode"
+    twin.until(site.name, asked, f"FAILED|{site.account}|{site.qos[0] if site.qos else ''}")
+
+
+def test_any_account_and_qos_are_taken(twin: Twin) -> None:
+    line = "sbatch --parsable --account=somebody --qos=something -o /dev/null --wrap true"
+    assert twin.must("exec", "marenostrum5", line).strip().isdigit()
