@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -98,15 +99,22 @@ class Rig:
         nodes = client.get_defs().get_all_tasks()
         return [n.get_abs_node_path() for n in nodes if str(n.get_state()) == "aborted"]
 
-    def look(self, host: str = NAME, until: Callable[[], bool] | None = None) -> str:
-        """Do what happens every minute; returns the output."""
+    def look(self, host: str = NAME) -> str:
+        """Do now what the task does every minute, in its place; returns the output."""
         path = f"/ml_suite/{host}/login"
-        output = self.home / "jobs" / f"{path[1:]}.1"
-        wait(lambda: self.state(path) == "queued", "the last look", 60)
-        output.unlink(missing_ok=True)
-        self.client.run(path, False)
-        wait(lambda: output.exists() and self.state(path) == "queued", f"a look at {host}", 60)
-        return output.read_text()
+        self.client.suspend(path)
+        wait(lambda: self.state(path) in ("queued", "complete"), "the task at rest", 60)
+        library = next(v.value() for v in self.node("/ml_suite").variables if v.name() == "ML_SUITE_LIB")
+        done = subprocess.run(
+            [sys.executable, "-m", "ml_suite.watch", "login", host],
+            env={**os.environ, "PYTHONPATH": library, "ECF_HOST": "localhost", "ECF_PORT": str(self.port)},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr == ""
+        return done.stdout
 
     def job(self, path: str) -> JobFiles:
         """Files of the task's last try."""

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         from ml_suite.watch.resident import run
 
         stop = _stopping()
-        return run(lambda: _relay(options), _state(options), options.interval, stop)
+        return run(lambda: _relay(options), _state(options), options.spool, options.interval, stop)
     try:
         relay = _relay(options)
     except MlSuiteError as error:

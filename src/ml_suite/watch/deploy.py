@@ -113,14 +113,14 @@ def _retire(server: Server, tasks: Iterable[str]) -> None:
 
 def _begin_closed(server: Server, host: str) -> None:
     """Nothing is sent to a host before somebody looked whether it is open."""
-    from ml_suite.watch.login import Seen, node_of, show
+    from ml_suite.watch.login import node_of
 
     node = node_of(server, host)
-    if node is None or " # " in next(
-        line for line in (node.stateful or "").splitlines() if "label state" in line
-    ):
+    if node is None or 'label state "not looked yet" #' in (node.stateful or ""):
         return
-    show(server, host, Seen(False, 0, "not looked yet"))
+    server.alter(node.path, "limit_max", "open", "0")
+    server.alter(node.path, "event", "closed", "set")
     client = server.child("", "", 1, "")
+    # on a new suite it may look already
     with suppress(MlSuiteError):
         server.tell(lambda: client.run(f"{node.path}/login", False))

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from ml_suite.errors import MlSuiteError
 from ml_suite.hosts.jobfile import JobFiles, alive
 from ml_suite.server.client import Server
 from ml_suite.server.definition import BUSY, Definition, Node
@@ -79,11 +82,13 @@ def revive(server: Server, home: Path, sleep: Callable[[float], None] = time.sle
     if first.ended:
         # only what is still aborted: a task may have been started again meanwhile
         aborted = [path for path in first.ended if running.nodes[path].state == "aborted"]
-        others = [path for path in first.ended if path not in aborted]
         if aborted:
             server.tell(lambda: client.requeue(aborted, "abort"))
-        if others:
-            server.tell(lambda: client.requeue(others))
+        for path in first.ended:
+            # refused when somebody was faster
+            with suppress(MlSuiteError):
+                if path not in aborted:
+                    server.tell(partial(client.requeue, path))
     lost = _still_lost(server, home, first, sleep) if first.lost else []
     if lost:
         server.requeue(lost)

@@ -117,7 +117,7 @@ def show(server: Server, host: str, now: Seen) -> str | None:
         server.alter(node.path, "label", "state", now.text)
     if closed != now.open:
         return None
-    line = f"{host} is open again: {now.text}" if now.open else f"{host} is closed: {now.text}"
+    line = f"{host} is open: {now.text}" if now.open else f"{host} is closed: {now.text}"
     server.write_log(f"{SUITE}: {line}")
     return line
 

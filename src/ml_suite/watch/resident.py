@@ -40,15 +40,18 @@ class Resident:
     ----------
     state
         Folder of the relay.
+    spool
+        What it relays.
     """
 
-    def __init__(self, address: Address, state: Path) -> None:
+    def __init__(self, address: Address, state: Path, spool: Path) -> None:
         self._address, self._state = address, state
         self._server: Server | None = None
-        self._parent = os.getppid()
+        # by its name in the job: when this is asked, the shell may be gone already
+        self._parent = int(os.environ.get("ECF_RID") or os.getppid())
         self._name, self._password = os.environ["ECF_NAME"], os.environ["ECF_PASS"]
         self._try = int(os.environ.get("ECF_TRYNO", "1"))
-        self._library = os.environ.get("ML_SUITE_LIB", "")
+        self._made_of = {"ML_SUITE_LIB": os.environ.get("ML_SUITE_LIB", ""), "SPOOL": str(spool)}
         self._shown: dict[str, str] = {}
         """On the server, by meter or label."""
         self._said = 0
@@ -125,12 +128,9 @@ class Resident:
         if node.state in ("complete", "aborted", "queued"):
             # somebody set it so
             return SUPERSEDED
-        if (
-            self._library
-            and running
-            and f"edit ML_SUITE_LIB '{self._library}'" not in running.suite.structure
-        ):
-            print("another version was deployed: the next relay is of that one", flush=True)
+        wanted = running.suite.structure + node.structure if running else ""
+        if not all(f"edit {name} '{value}'\n" in wanted for name, value in self._made_of.items()):
+            print("another version or spool was deployed: the next relay takes over", flush=True)
             return 0
         return None
 
@@ -162,7 +162,7 @@ def _begin_again_if_long() -> None:
             os.lseek(descriptor, 0, os.SEEK_SET)
 
 
-def run(make: Callable[[], Relay], state: Path, interval: float, stop: threading.Event) -> int:
+def run(make: Callable[[], Relay], state: Path, spool: Path, interval: float, stop: threading.Event) -> int:
     """Relay until STOP is set or this try of the task is over.
 
     What keeps a relay from beginning is waited for: another one that still works (of an earlier try, or by hand), a
@@ -177,7 +177,7 @@ def run(make: Callable[[], Relay], state: Path, interval: float, stop: threading
     -------
     Exit code: 0 when it was stopped, `SUPERSEDED`, 1 when its own disk is full.
     """
-    task = Resident(registry.mine(home()), state)
+    task = Resident(registry.mine(home()), state, spool)
     agent.adopt(home())
     while True:
         try:
