@@ -21,6 +21,8 @@ from ci.twin import auth
 from ci.twin.plan import find_site
 from ci.twin.state import Folder
 
+from ml_suite.home import cache
+
 Done = subprocess.CompletedProcess[str]
 LIMIT = 120.0
 """Seconds that anything may take."""
@@ -141,7 +143,7 @@ def twin(twin_folder: Path, repository: Path) -> Iterator[Twin]:
     """A running twin."""
     there = Twin(twin_folder, repository)
     try:
-        there.must("up", "--services", "--accounting", timeout=5 * LIMIT)
+        there.must("up", "--services", "--accounting", "--bind", str(cache()), timeout=5 * LIMIT)
         yield there
     finally:
         there.must("down", "--purge")
