@@ -207,8 +207,8 @@ while [ "$count" -lt "$LINKS" ]; do
         continue
     fi
     said=$(words "$JOB/sbatch.err")
-    if [ "$code" -eq 0 ] || [ "$code" -ge 124 ] && [ "$code" -ne 126 ] && [ "$code" -ne 127 ]; then
-        stop $UNTOLD "sbatch gave no number: $said"
+    if [ "$code" -eq 0 ] || [ "$code" -eq 124 ] || { [ "$code" -gt 128 ] && [ "$code" -lt 255 ]; }; then
+        stop $UNTOLD "sbatch gave no number: ${said:-exit code $code}"
     elif printf '%s' "$said" | grep -E -q "$PASSING"; then
         printf '%s' "$said" | grep -q 'Unable to contact' && rm -f "$JOB/tried.$link"
         stop $UNTOLD "sbatch: $said"

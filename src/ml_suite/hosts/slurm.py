@@ -117,18 +117,26 @@ def kill(job: JobFiles) -> str:
         submitter.stop(where.submitter, where.submitter_started)
         where = job.remote or where
     if where.state == PLACING:
-        job.remember(replace(where, state=ENDED))
-        say(job, f"abort {CANCELLED_EARLY}", patience=60)
+        _tell(job, where, f"abort {CANCELLED_EARLY}")
         return "cancelled: it had not been sent to a host"
     _use_home(job)
     told = submission.cancel(where, GRACE)
-    job.remember(replace(where, state=ENDED))
     if not told.began:
-        say(job, f"abort {CANCELLED_EARLY}", patience=60)
+        _tell(job, where, f"abort {CANCELLED_EARLY}")
     elif not told.said:
         # it was ended before it could say anything; what it wanted to say counts
-        say(job, told.outcome or "abort cancelled by the operator", patience=60)
+        wanted = told.outcome if told.outcome.startswith(("abort", "complete")) else ""
+        _tell(job, where, wanted or "abort cancelled by the operator")
+    else:
+        job.remember(replace(where, state=ENDED))
     return "cancelled" if told.there else "it has ended"
+
+
+def _tell(job: JobFiles, where: Remote, word: str) -> None:
+    """Tell ecFlow, or leave it to whoever takes the job up."""
+    atomic.write(job.beside(".outcome"), f"{word}\n", mode=0o600)
+    if say(job, word, patience=60):
+        job.remember(replace(where, state=ENDED))
 
 
 def _submitted(job: JobFiles) -> Remote:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
+from ml_suite import atomic
 from ml_suite.errors import ConfigError, MlSuiteError, OutcomeUnknown
 from ml_suite.hosts import jobhost, limits, order, placement, reach, submission
 from ml_suite.hosts.jobfile import (
@@ -33,7 +34,7 @@ from ml_suite.hosts.jobhost import JobHosts
 from ml_suite.hosts.order import Order
 from ml_suite.hosts.ship import NotWritten
 from ml_suite.hosts.submission import Refused, Withdrawn
-from ml_suite.hosts.voice import say
+from ml_suite.hosts.voice import clean, say
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0
@@ -218,7 +219,11 @@ def _run(work: _Work) -> None:
             work.note(f"given up: {reason}")
             return
         try:
-            _attempt(work)
+            if work.job.outcome[0]:
+                # it was cancelled or refused, and ecFlow does not know yet
+                _tell(work, work.job.outcome[0])
+            else:
+                _attempt(work)
             return
         except Withdrawn:
             work.note("given up: it was cancelled")
@@ -301,9 +306,15 @@ def _end_elsewhere(work: _Work, host: str) -> None:
 
 
 def _abort(work: _Work, reason: str) -> None:
-    reason = reason.replace(work.password, "***") if work.password else reason
+    reason = clean(reason.replace(work.password, "***") if work.password else reason)
     work.note(f"refused: {reason}")
     if not work.over:
-        told = say(work.job, f"abort {reason}")
-        work.record(replace(work.where, state=ENDED))
-        work.note("ecFlow was told" if told else "ecFlow did not take it")
+        # first on disk: whoever takes it up tells it again and does not submit
+        atomic.write(work.job.beside(".outcome"), f"abort {reason}\n", mode=0o600)
+        _tell(work, f"abort {reason}")
+
+
+def _tell(work: _Work, word: str) -> None:
+    told = work.job.outcome[1] or say(work.job, word)
+    work.record(replace(work.where, state=ENDED))
+    work.note("ecFlow was told" if told else "ecFlow did not take it")

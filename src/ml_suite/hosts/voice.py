@@ -9,11 +9,13 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 
 from ml_suite import atomic
 from ml_suite.hosts.jobfile import JobFiles
 
 DAY = 86400
+_ONE_ROUND = 60
 
 
 def clean(reason: str) -> str:
@@ -41,7 +43,20 @@ def say(job: JobFiles, word: str, patience: int = DAY) -> bool:
         "ECF_ZOMBIE_TIMEOUT": "60",
     }
     client = shutil.which("ecflow_client") or "ecflow_client"
-    done = subprocess.run([client, option], env=environment, stdin=subprocess.DEVNULL, check=False)
+    if patience <= _ONE_ROUND:
+        # else the client tries on for minutes, whatever its time is
+        environment["ECF_DENIED"] = "1"
+    done = subprocess.run(
+        [client, option],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # a client that gives up prints all it knows, the password too
+    password = environment.get("ECF_PASS") or "ECF_PASS"
+    print((done.stdout + done.stderr).replace(password, "***"), end="", file=sys.stderr, flush=True)
     if done.returncode == 0:
         # a folder that cannot be written may be the very reason of the abort
         with contextlib.suppress(OSError):
