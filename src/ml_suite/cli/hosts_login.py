@@ -32,18 +32,24 @@ def login(host: str, user: str | None, code_stdin: bool, as_json: bool) -> None:
     """Open the connection to HOST, which all suites share; nothing happens if it is open."""
     from pathlib import Path
 
+    from ml_suite.home import home
     from ml_suite.hosts import credentials, reach
     from ml_suite.hosts.host import load
+    from ml_suite.watch import agent
+    from ml_suite.watch.login import publish
 
     ways = reach.of(host, load(host, Path.cwd()), user)
     reach.save(ways)
-    opened = []
+    agent.remember(home())
+    opened, states = [], {}
     for way in dict.fromkeys(ways):
-        state = credentials.login(way, _ask(way, code_stdin))
+        states[way] = state = credentials.login(way, _ask(way, code_stdin))
         opened.append({"endpoint": way.endpoint, **_fields(state)})
         if not as_json:
             # at once: the next endpoint may refuse, and this one stays open
             click.echo(_line(way, state))
+    # tasks that wait for the host need not wait for the next look at it
+    publish(host, states, home())
     if as_json:
         print_json(opened)
     else:
