@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
+from ml_suite.hosts import reach
 from ml_suite.stores import manifest
 from ml_suite.stores.manifest import Manifest
 from ml_suite.stores.s3 import Location
@@ -20,8 +25,48 @@ from tests.stores.conftest import RunningS3, RunningSeaweedFS, fill, s3, url
 
 __all__ = ["home", "s3", "sshd", "url"]
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = Size(bytes=2_000_000, files=40)
 """Portions for a small dataset."""
+
+
+class Sending:
+    """A delivery that runs."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        self.at = 0
+        """Bytes done."""
+        self.said: list[str] = []
+
+    def until(self, done: int) -> None:
+        """Wait until so many bytes are done."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            word, _, rest = line.strip().partition(" ")
+            if word == "at":
+                self.at = int(rest)
+                if self.at >= done:
+                    return
+            else:
+                self.said.append(line.strip())
+        raise AssertionError(f"it ended before: {self.said}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout
+        self.process.stdout.close()
+
+    def end(self) -> dict[str, int]:
+        """Wait for a good end, and what it says of itself."""
+        out, _ = self.process.communicate(timeout=120)
+        lines = [line for line in out.splitlines() if not line.startswith("at ")]
+        self.said += lines
+        assert lines, out[-500:]
+        assert lines[-1].startswith("end "), lines
+        found: dict[str, int] = json.loads(lines[-1].removeprefix("end "))
+        return found
 
 
 @dataclass
@@ -57,11 +102,34 @@ class Delivery:
     def location(self) -> Location:
         return Location.parse(self.url)
 
-    def run(self, size: Size = SMALL, **options: object) -> TransferSummary:
+    def run(self, size: Size = SMALL, **options: Any) -> TransferSummary:
         carrier = options.pop("carrier", None) or Stream(self.location, self.s3.connection, size)
-        return deliver(
-            self.target, self.wanted, carrier, lambda *x: self.told.append(x), **{"pauses": (), **options}
-        )
+        also = options.pop("progress", None)
+
+        def progress(done: int, total: int) -> None:
+            self.told.append((done, total))
+            if also:
+                also(done, total)
+
+        return deliver(self.target, self.wanted, carrier, progress, **{"pauses": (), **options})
+
+    def start(self, size: Size = SMALL, slow: float = 0.0, pauses: tuple[float, ...] = ()) -> Sending:
+        """The same as a process of its own."""
+        reach.save((self.sshd.way, self.sshd.way))
+        listed = self.source.with_name("wanted")
+        self.wanted.save(listed)
+        s3 = self.s3.connection
+        given = {
+            "host": self.sshd.way.host,
+            "folder": str(self.folder),
+            "manifest": str(listed),
+            "url": self.url,
+            "s3": {**s3.model_dump(), "secret_access_key": s3.secret_access_key.get_secret_value()},
+            "size": [size.bytes, size.files],
+            "slow": slow,
+            "pauses": pauses,
+        }
+        return Sending([sys.executable, "-m", "tests.transfers.sending", json.dumps(given)])
 
     def assert_right(self) -> None:
         assert manifest.build(self.store) == self.wanted

@@ -18,10 +18,10 @@ from ml_suite.stores.streams import SMALL
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-WINDOW = 6 * PART
+WINDOW = 4 * PART
 """Bytes that are read ahead."""
 _AT_ONCE = 48
-_THREADS = 6
+_THREADS = 4
 
 
 @dataclass(frozen=True)
