@@ -123,6 +123,22 @@ def test_weights_go_over_the_endpoint_for_files(pair: tuple[Rig, Remote], sshd: 
     assert same(far)
 
 
+def test_a_machine_that_only_copies_files_is_enough(pair: tuple[Rig, Remote], sshd: Sshd) -> None:
+    rig, far = pair
+    finish(rig, far)
+    guard = sshd.folder / "only_copies"
+    guard.write_text(
+        "#!/bin/sh\ncase $SSH_ORIGINAL_COMMAND in 'rsync --server '*) exec $SSH_ORIGINAL_COMMAND ;; esac\nexit 1\n"
+    )
+    guard.chmod(0o755)
+    mux.close_master(sshd.way)
+    sshd.stop()
+    sshd.options = [f"ForceCommand {guard}"]
+    sshd.start()
+    assert far.pull(weights=True).waiting == ()
+    assert same(far)
+
+
 def test_a_host_where_nothing_ran_yet_has_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sshd: Sshd
 ) -> None:

@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,8 @@ class Carried:
 
     delivered: int
     """Parcels with a receipt, new ones and old ones."""
-    left: int
+    left: tuple[Path, ...]
+    """Parcels that wait."""
     problems: tuple[DeliveryError, ...]
     """What a service or a file did not allow."""
     waits: tuple[str, ...]
@@ -57,7 +58,7 @@ class Carried:
 
     def __str__(self) -> str:
         text = f"{self.delivered} parcels delivered"
-        return f"{text}, {self.left} waiting" if self.left else text
+        return f"{text}, {len(self.left)} waiting" if self.left else text
 
 
 def run(job: Job, arguments: list[str]) -> None:
@@ -75,10 +76,8 @@ def run(job: Job, arguments: list[str]) -> None:
     for wait in done.waits:
         print(wait)
     if done.problems:
-        first = done.problems[0]
-        raise DeliveryError(
-            f"{done.left} of {done.delivered + done.left} parcels wait: {first.message}", first.hint
-        )
+        first, left = done.problems[0], len(done.left)
+        raise DeliveryError(f"{left} of {done.delivered + left} parcels wait: {first.message}", first.hint)
 
 
 def carry(job: Job, patience: float = _PATIENCE, tell: Callable[[str], None] | None = None) -> Carried:
@@ -100,20 +99,16 @@ def carry(job: Job, patience: float = _PATIENCE, tell: Callable[[str], None] | N
     job.tree.outbox.mkdir(parents=True, exist_ok=True)
     with _alone(job.tree.outbox, patience):
         courier = _Courier(job, boxes)
-        problems, waits = courier.deliver(tell)
-        _write_deliveries(job.tree, courier.url, boxes)
-    return Carried(
-        len(outbox.receipts(*boxes)),
-        len(outbox.waiting(*boxes)),
-        tuple(problems),
-        tuple(dict.fromkeys(waits)),
-    )
+        left = courier.deliver(tell)
+        receipts = outbox.receipts(*boxes)
+        _write_deliveries(job.tree, courier.url, receipts)
+    waits = tuple(dict.fromkeys(courier.waits))
+    return Carried(len(receipts), tuple(left), tuple(courier.problems), waits)
 
 
-def waiting_of(job: Job, host: str) -> list[Path]:
-    """Parcels of one host that are known here and not delivered."""
-    boxes = _boxes(job)
-    return [path for path in outbox.waiting(*boxes) if boxes[path.parent].host == host]
+def waiting(job: Job) -> list[Path]:
+    """Parcels of all hosts that are known here and not delivered."""
+    return outbox.waiting(*_boxes(job))
 
 
 def deliveries_file(tree: WorkTree) -> Path:
@@ -135,35 +130,41 @@ class _Courier:
         self._tracking: Tracking | None = None
         self._experiments: dict[str, str] = {}
         self.url = self._mlflow.url.rstrip("/")
+        self.problems: list[DeliveryError] = []
+        self.waits: list[str] = []
 
-    def deliver(self, tell: Callable[[str], None] | None) -> tuple[list[DeliveryError], list[str]]:
-        """Take all parcels that wait; a service that fails is not asked again, the other one still is."""
-        problems: list[DeliveryError] = []
-        waits: list[str] = []
+    def deliver(self, tell: Callable[[str], None] | None) -> list[Path]:
+        """Take all parcels that wait and return those that are left.
+
+        A service that fails is not asked again, the other one still is.
+        """
+        left: list[Path] = []
         unwell: set[str] = set()
         waiting = outbox.waiting(*self._boxes)
         for number, path in enumerate(waiting, start=1):
             place = self._boxes[path.parent]
+            left.append(path)
             try:
                 parcel, digest = _open(path, place)
                 if parcel.kind in unwell:
                     continue
                 outbox.sign(path, self._carry(parcel, digest, place))
             except _Waits as wait:
-                waits.append(str(wait))
+                self.waits.append(str(wait))
                 continue
             except _Lost as error:
-                problems.append(
+                self.problems.append(
                     DeliveryError(str(error), "Run its task again; what it leaves is written anew.")
                 )
                 continue
             except DeliveryError as error:
-                problems.append(error)
+                self.problems.append(error)
                 unwell.add(parcel.kind)
                 continue
+            left.pop()
             if tell:
                 tell(f"{number} of {len(waiting)}: {path.stem}")
-        return problems, waits
+        return left
 
     def _carry(self, parcel: outbox.Parcel, digest: str, place: Place) -> Receipt:
         if isinstance(parcel, RunParcel):
@@ -260,12 +261,11 @@ def _server(job: Job, connections: Connections) -> Mlflow:
     return Mlflow(url=chosen)
 
 
-def _write_deliveries(tree: WorkTree, url: str, boxes: Iterable[Path]) -> None:
+def _write_deliveries(tree: WorkTree, url: str, receipts: Sequence[Receipt]) -> None:
     """Say where the results of this cycle's study are, as far as they are delivered."""
     if not tree.plan.exists():
         return
     plan = StudyPlan.load(tree.plan)
-    receipts = outbox.receipts(*boxes)
     runs = [r.run for r in receipts if r.run and r.run.study == plan.study]
     weights = [r.checkpoint for r in receipts if r.checkpoint and r.checkpoint.study == plan.study]
     Deliveries(

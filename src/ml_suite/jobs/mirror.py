@@ -181,12 +181,12 @@ def _delivered(resolved: Resolved, host: str) -> SuiteBehind:
     problem = ""
     try:
         done = deliver.carry(job, patience=0.0)
-        problem = done.problems[0].message if done.problems else ""
+        left, problem = list(done.left), done.problems[0].message if done.problems else ""
     except MlSuiteError as error:
         # another courier of the suite may be at work: it takes these parcels too
         problem = "" if isinstance(error, deliver.AnotherCourier) else error.message
-    left = deliver.waiting_of(job, host)
-    times = [path.stat().st_mtime for path in left]
-    return SuiteBehind(
-        parcels=len(left), oldest=datetime.fromtimestamp(min(times), UTC) if times else None, problem=problem
-    )
+        left = deliver.waiting(job)
+    mirrored = mirror(resolved, host).tree.outbox
+    times = [path.stat().st_mtime for path in left if path.parent == mirrored and path.exists()]
+    oldest = datetime.fromtimestamp(min(times), UTC) if times else None
+    return SuiteBehind(parcels=len(times), oldest=oldest, problem=problem)
