@@ -19,6 +19,7 @@ from ml_suite.watch import OPEN
 from ml_suite.watch.keep import revive
 from ml_suite.watch.registry import Watched
 from tests.hosts.sshd_fixture import NAME, Sshd, descendants
+from tests.relay.conftest import Job
 from tests.watch.conftest import NEAR, Rig, wait
 
 HOST = f"/ml_suite/{NAME}"
@@ -227,3 +228,24 @@ def command_line(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def test_what_a_job_says_is_said_and_counted(rig: Rig, certified: Sshd, spool: Path) -> None:
+    rig.deploy("demo", Watched(NAME, (str(spool),)), **{NAME: certified.way})
+    wait(lambda: rig.limit() == OPEN, "open limit", 70)
+    rig.user_suite("demo", far=NAME)
+    wait(lambda: rig.state("/demo/far") == "submitted", "the task")
+    task = rig.node("/demo/far")
+    job = Job(spool, "/demo/far", task.get_jobs_password(), task.get_int_try_no())
+    job("--init=77")
+    job("--complete")
+    Job(spool, "/gone/t")("--complete")
+    wait(lambda: rig.state("/demo/far") == "complete", "what the job said")
+    wait(lambda: rig.label(RELAY, "counts") == "2 said, 0 waiting, 1 parked", "counts", 30)
+    assert rig.label(RELAY, "delay") in ("at most 2 s", "at most 3 s", "at most 4 s")
+    assert "parked gone.t" in rig.job(RELAY).output.read_text()
+    # while nobody can log in, what was fetched waits for nothing and what was not stays where it is
+    certified.sign("-2h", "-1h")
+    mux.close_master(certified.way)
+    wait(lambda: "step ssh login EMAIL" in rig.label(RELAY, "trouble"), "the reason", 40)
+    assert rig.runs(RELAY)
