@@ -15,7 +15,7 @@ from pathlib import Path
 import ecflow
 import pytest
 
-from ml_suite.hosts import reach
+from ml_suite.hosts import reach, standing
 from ml_suite.hosts.deputy import Job, Voice
 from ml_suite.hosts.jobfile import ENDED, SUBMITTING, JobFiles, Remote, files_of, start_time
 from ml_suite.hosts.jobhost import Ask, JobHost, JobHosts
@@ -588,6 +588,42 @@ def test_one_sweep_at_a_time(scene: Callable[..., Scene], sshd: Sshd) -> None:
     assert (done.stdout, s.asked) == ("", ["squeue"])
     state = json.loads((s.folder / "ml" / "sweep" / f"{NAME}.json").read_text())
     assert list(state) == [s.remote().key]
+
+
+def test_the_embedded_server_gets_its_users_password_and_no_other_server_does(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ECF_PASSWD", raising=False)
+    address = home.parent / "ml" / "services" / "ecflow" / "address.json"
+    address.parent.mkdir(parents=True)
+    address.write_text('{"host": "localhost", "port": 3141, "passwd": "/p/ecf.passwd"}')
+    assert standing.environment("localhost", "3141")["ECF_PASSWD"] == "/p/ecf.passwd"
+    assert "ECF_PASSWD" not in standing.environment("localhost", "3142")
+    monkeypatch.setenv("ECF_PASSWD", "/mine")
+    assert standing.environment("localhost", "3141")["ECF_PASSWD"] == "/mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "standing_", "rid"),
+    [
+        ("  task t # passwd:abc rid:42 try:2 state:active", "busy", "42"),
+        ("  task t # passwd:abc try:2 state:submitted", "busy", ""),
+        ("  task t # passwd:abc rid:42 abort<:x state:active>abort try:2 state:aborted", "ended", "42"),
+        ("  task t # passwd:abc rid:42 try:2 state:complete dur:00:00:01", "ended", "42"),
+        ("  task t # try:2 state:complete", "ended", ""),
+        ("  task t # try:3 state:complete", "another", ""),
+        ("  task t # passwd:abc try:3 state:active", "another", ""),
+        ("  task t # passwd:xyz try:2 state:aborted", "another", ""),
+        ("  task t # state:queued flag:message", "queued", ""),
+        ("  task t # state:complete", "queued", ""),
+        ("  task t", "queued", ""),
+        ("  family t # state:queued", "gone", ""),
+    ],
+)
+def test_what_the_server_has_in_its_place(text: str, standing_: str, rid: str) -> None:
+    place = standing.read(text + '\n    label job "x"\n', {"ECF_PASS": "abc", "ECF_TRYNO": "2"})
+    assert (place.standing.value, place.rid) == (standing_, rid)
+    assert standing_ in ("gone", "unknown") or place.labels == ("job",)
 
 
 def test_a_voice_keeps_the_password_that_was_judged(tmp_path: Path) -> None:

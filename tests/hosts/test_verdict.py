@@ -121,6 +121,15 @@ def test_reasons_are_those_of_slurm_with_the_last_words() -> None:
     assert "failed with exit code 3" in word(link("FAILED", code=3))
 
 
+def test_a_job_that_was_told_to_end_leaves_it_to_slurm_to_say_why() -> None:
+    def told(seen: Seen) -> verdict.Verdict:
+        return decide(evidence(seen, word="stopped by TERM", last_words="step 12"), TWICE)
+
+    assert told(link("PREEMPTED")).act is Act.RESUBMIT
+    assert told(link("CANCELLED", by="1042")).word.endswith("it was cancelled by user 1042 on n1")
+    assert told(link("FAILED", code=143)).word.endswith("exit code 143 on n1, last words: stopped by TERM")
+
+
 @pytest.mark.parametrize("state", BLAMELESS)
 def test_the_machine_may_end_a_job_five_times(state: str) -> None:
     for count in range(RESUBMISSIONS):

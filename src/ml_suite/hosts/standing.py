@@ -53,7 +53,7 @@ class Servers:
         try:
             done = subprocess.run(
                 [shutil.which("ecflow_client") or "ecflow_client", f"--migrate={credentials['ECF_NAME']}"],
-                env=_environment(*server),
+                env=environment(*server),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -114,7 +114,8 @@ def read(text: str, credentials: Mapping[str, str]) -> Place:
     return Place(standing, facts.get("rid", ""), labels)
 
 
-def _environment(host: str, port: str) -> dict[str, str]:
+def environment(host: str, port: str) -> dict[str, str]:
+    """Variables with which a user of a server asks it."""
     kept = ("PATH", "HOME", "LANG", "ECF_PASSWD", "ECF_SSL")
     variables = {k: v for k, v in os.environ.items() if k in kept} | {"ECF_HOST": host, "ECF_PORT": port}
     if "ECF_PASSWD" not in variables and (file := _password_file(host, port)):

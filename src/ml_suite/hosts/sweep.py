@@ -252,6 +252,10 @@ def main(arguments: list[str] | None = None) -> int:
         while True:
             try:
                 Sweep(way, folder / f"{options.host}.json", _print).run(options.jobs or home() / "jobs")
+            except OSError as error:
+                # its own disk is full: the next look starts from what is on it
+                print(f"error: the sweep cannot keep what it saw: {error}", file=sys.stderr)
+                return 1
             except MlSuiteError as error:
                 _print(f"{options.host} could not be asked, its jobs stay as they are: {error.message}")
             if not options.every:

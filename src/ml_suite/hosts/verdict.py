@@ -128,7 +128,8 @@ class Evidence:
     folder: bool
     """The job's own folder is there."""
     word: str
-    """First line of its outcome."""
+    """First line of its outcome: ``complete``, ``abort REASON``, ``again`` (the next job of the chain goes on), or
+    ``stopped ...``: it was told to end and leaves it to Slurm to say why."""
     said: bool
     """The job thinks that ecFlow, or the relay, has it."""
     fresh: bool
@@ -152,6 +153,11 @@ class Evidence:
     def final(self) -> bool:
         """The job wrote how it ended."""
         return self.word == "complete" or self.word.partition(" ")[0] == "abort"
+
+    @property
+    def parting(self) -> str:
+        """What the job said last."""
+        return self.word if self.word.startswith("stopped") else self.last_words
 
     @property
     def alive(self) -> tuple[str, ...]:
@@ -220,7 +226,7 @@ def decide(e: Evidence, memory: Memory) -> Verdict:
         return _again(e, last.sentence)
     if e.word == "again" and (last.code == AGAIN or (last.code is None and e.fresh)):
         return _again(e, "the next job of its chain is missing")
-    return _abort(_with(_ended(last), e.last_words if last.outcome is not Outcome.CANCELLED else ""))
+    return _abort(_with(_ended(last), e.parting if last.outcome is not Outcome.CANCELLED else ""))
 
 
 def decide_unsubmitted(e: Evidence, memory: Memory, sent: bool) -> Verdict:
@@ -298,7 +304,7 @@ def _nobody_knows(e: Evidence, last: Seen, memory: Memory) -> Verdict:
         return _abort(f"vanished: {last.sentence}, and its folder is gone")
     if not e.last_began and (not e.began or e.word == "again" or e.resubmissions):
         return _again(e, f"{last.sentence}, and it never began")
-    return _abort(_with(f"vanished: {last.sentence}, and it left no word", e.last_words))
+    return _abort(_with(f"vanished: {last.sentence}, and it left no word", e.parting))
 
 
 def _again(e: Evidence, why: str) -> Verdict:
