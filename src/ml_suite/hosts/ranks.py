@@ -1,14 +1,17 @@
-"""Training on several nodes: what a job script sets and how it starts one process per GPU, as text for a shell.
+"""Training on several nodes: how a job's allocation is divided and how one process per GPU is started in it.
 
-Standard library only. Nothing is asked of the scheduler at run time: ``scontrol show hostnames`` is missing or slow
-on some compute nodes, so the first host is cut out of SLURM_JOB_NODELIST.
+Standard library only. What a rank needs to know it takes from the variables of its own step, in a POSIX shell:
+``scontrol show hostnames`` is missing or slow on some compute nodes, so the first host is cut out of the list.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from ml_suite.errors import StudyError
 
 RENDEZVOUS = """\
 # The first host of a list such as node[003-005,9],other1 is where the ranks meet.
@@ -24,50 +27,156 @@ ml_suite_first_host() {
     done
     printf '%s\\n' "$first"
 }
-MASTER_ADDR=$(ml_suite_first_host "$SLURM_JOB_NODELIST")
-# two jobs that share a node must not meet each other; below the ports that the system gives out
-MASTER_PORT=$((15000 + SLURM_JOB_ID % 15000))
+MASTER_ADDR=$(ml_suite_first_host "$SLURM_STEP_NODELIST")
+# two trainings that share a node must not meet each other; below the ports that the system gives out
+MASTER_PORT=$((15000 + (SLURM_JOB_ID * 61 + SLURM_STEP_ID) % 15000))
 export MASTER_ADDR MASTER_PORT
 """
-"""For a POSIX shell: where the ranks of the job meet."""
+"""For a POSIX shell: where the ranks of a step meet."""
+
+STEP, FALLEN = "step", "fallen"
+"""Files in the training's folder: the step's number, and the first rank that failed: its number, host, exit code,
+and ``told`` if it had been asked to stop."""
+
+STOP = "URG"
+"""Signal that asks a step to stop. Slurm gives it to every process of a rank: all but our shell ignore it, and that
+one gives SIGTERM to the program alone, so that its data loaders do not die under it."""
 
 _RANK = (
-    "export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS "
-    "LOCAL_WORLD_SIZE=$((SLURM_NTASKS / SLURM_NNODES)) GROUP_RANK=$SLURM_NODEID; "
-    'exec "$@"'
+    RENDEZVOUS
+    + """\
+export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS GROUP_RANK=$SLURM_NODEID
+export LOCAL_WORLD_SIZE=$((SLURM_NTASKS / SLURM_NNODES))
+folder=$1 told="" child=""
+shift
+if [ "$RANK" -eq 0 ]; then
+    echo "$SLURM_JOB_ID.$SLURM_STEP_ID" >"$folder/.step" && mv "$folder/.step" "$folder/step"
+fi
+trap 'told=told; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' URG
+trap 'told=told' TERM
+"$@" &
+child=$!
+wait "$child" && code=0 || code=$?
+# a signal ends the wait early
+while kill -0 "$child" 2>/dev/null; do
+    wait "$child" && code=0 || code=$?
+done
+[ "$code" -eq 0 ] && exit 0
+# only the first writes: the others fail because it did
+(set -C; echo "$RANK $SLURMD_NODENAME $code $told" >"$folder/fallen") 2>/dev/null || :
+# who was told to stop does not take down others that are still writing
+[ -n "$told" ] && exit 0
+exit "$code"
+"""
 )
 
 
-def srun(command: Sequence[str]) -> str:
-    """One process per rank of the job, each with the variables that torchrun would set.
+@dataclass(frozen=True)
+class Allocation:
+    """What the scheduler gave to the job that this process runs in."""
+
+    nodes: int
+    tasks_per_node: int
+    cpus_per_task: int | None = None
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self | None:
+        """Read it from the variables of a batch script; None outside of a job.
+
+        >>> Allocation.of({"SLURM_JOB_ID": "7", "SLURM_NNODES": "2", "SLURM_NTASKS": "8",
+        ...                "SLURM_TASKS_PER_NODE": "4(x2)", "SLURM_CPUS_PER_TASK": "7"})
+        Allocation(nodes=2, tasks_per_node=4, cpus_per_task=7)
+        """
+        if not environment.get("SLURM_JOB_ID"):
+            return None
+        # without a number of tasks the scheduler counts cores there
+        counts = environment.get("SLURM_TASKS_PER_NODE", "1") if environment.get("SLURM_NTASKS") else "1"
+        return cls(
+            nodes=int(environment.get("SLURM_NNODES") or 1),
+            tasks_per_node=min(int(count) for count in re.findall(r"(?<![x\d])\d+", counts)),
+            cpus_per_task=int(environment.get("SLURM_CPUS_PER_TASK") or 0) or None,
+        )
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the ranks of one training run."""
+
+    nodes: int
+    per_node: int
+
+    @property
+    def ranks(self) -> int:
+        """Processes in all."""
+        return self.nodes * self.per_node
+
+
+def place(ranks: int, allocation: Allocation) -> Placement:
+    """Divide a training evenly among as few nodes as possible.
+
+    Raises
+    ------
+    StudyError
+        If the job is too small, or its nodes cannot share the ranks.
+
+    >>> place(6, Allocation(nodes=2, tasks_per_node=4))
+    Placement(nodes=2, per_node=3)
+    >>> place(2, Allocation(nodes=2, tasks_per_node=4))
+    Placement(nodes=1, per_node=2)
+    """
+    most = allocation.nodes * allocation.tasks_per_node
+    for nodes in range(1, allocation.nodes + 1):
+        if ranks % nodes == 0 and ranks // nodes <= allocation.tasks_per_node:
+            return Placement(nodes, ranks // nodes)
+    there = f"{allocation.nodes} nodes with {allocation.tasks_per_node} each"
+    if ranks > most:
+        raise StudyError(
+            f"the training has {ranks} processes and its job has room for {most} ({there})",
+            "Raise `gpus` in the resources of this step, or use fewer GPUs per model.",
+        )
+    raise StudyError(
+        f"{ranks} processes cannot be shared evenly by nodes of this job ({there})",
+        "Choose a number of GPUs that the nodes can share.",
+    )
+
+
+def srun(command: Sequence[str], placement: Placement, folder: str, cpus: int | None = None) -> list[str]:
+    """Words that start one process per rank, each with the variables that torchrun would set.
 
     ``anemoi-training`` reads Slurm's own variables, other programs those of torchrun: both are there.
 
-    >>> srun(["anemoi-training", "train"]).split(" -- ")[0]
-    'srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK"'
-    """
-    rank = shlex.join(["sh", "-c", _RANK, "rank", *command])
-    # since 22.05 a step does not inherit the cores of its job
-    return f'srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" -- {rank}'
-
-
-def torchrun(command: Sequence[str], ranks_per_node: int) -> str:
-    """One ``torchrun`` per node, which starts the processes of that node.
-
     Parameters
     ----------
-    command
-        A Python program and its arguments.
-    ranks_per_node
-        Processes of a node.
+    folder
+        Seen from all nodes; gets the files `STEP` and `FALLEN`.
+    cpus
+        Cores of a rank.
     """
-    agent = (
-        f'exec torchrun --nnodes="$SLURM_NNODES" --nproc-per-node={ranks_per_node} --node-rank="$SLURM_NODEID" '
-        '--master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" "$@"'
-    )
-    node = shlex.join(["sh", "-c", agent, "node", *command])
-    cores = f'--cpus-per-task="$((SLURM_CPUS_PER_TASK * {ranks_per_node}))"'
-    return f'srun --kill-on-bad-exit=1 --ntasks-per-node=1 --ntasks="$SLURM_NNODES" {cores} -- {node}'
+    options = [
+        "--export=ALL",
+        f"--nodes={placement.nodes}",
+        f"--ntasks={placement.ranks}",
+        f"--ntasks-per-node={placement.per_node}",
+        # ranks of a node are neighbours: local rank and node follow from the rank
+        "--distribution=block",
+        # since 22.05 a step does not inherit the cores of its job
+        *([f"--cpus-per-task={cpus}"] if cpus else []),
+        "--kill-on-bad-exit=1",
+        "--label",
+    ]
+    return ["srun", *options, "--", "sh", "-c", _RANK, "rank", folder, *command]
+
+
+def alone(port: int) -> dict[str, str]:
+    """Variables of the only rank of a training that is started without srun."""
+    one = {"RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+    return {**one, "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+
+
+def probe(allocation: Allocation) -> list[str]:
+    """Words that succeed when every node of the job still answers."""
+    nodes = allocation.nodes
+    return ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--", "true"]
 
 
 def hosts(nodelist: str) -> list[str]:

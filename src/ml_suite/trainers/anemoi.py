@@ -15,6 +15,7 @@ from typing import Any
 
 import ml_suite
 from ml_suite.errors import StudyError
+from ml_suite.hosts.ranks import Placement
 from ml_suite.study.contract import Checkpoint, HistoryPoint, Layout, Span, TrialSpec, TrialState
 from ml_suite.study.scaling import Scaled, scale
 from ml_suite.trainers import events, schedule
@@ -38,7 +39,11 @@ STATED = (LR, BATCH, ACCUMULATE, WORKERS, LIMIT, GPUS_PER_MODEL, CALLBACKS)
 class Anemoi:
     """Train with the stock command line of anemoi-training."""
 
-    def launch(self, spec: TrialSpec) -> Launch:
+    def ranks(self, spec: TrialSpec) -> int:
+        """One for each GPU of each replica's model."""
+        return spec.layout.replicas * _gpus_per_model(spec)
+
+    def launch(self, spec: TrialSpec, place: Placement | None) -> Launch:
         """Return the command line of the trial."""
         if spec.config is None:
             raise StudyError("trainer anemoi has no training configuration", "Set training.config.")
@@ -48,10 +53,10 @@ class Anemoi:
             "--config-dir",
             str(spec.config.parent),
             f"--config-name={spec.config.stem}",
-            *(override(key, value) for key, value in settings(spec).items()),
+            *(override(key, value) for key, value in settings(spec, place).items()),
             override("hydra.run.dir", str(spec.output / "hydra")),
         ]
-        return Launch(argv, environment(spec), spec.output)
+        return Launch(argv, environment(spec, place), spec.output)
 
     def resumable(self, folder: Path) -> bool:
         """Tell whether the folder has a checkpoint with optimiser state."""
@@ -72,8 +77,7 @@ class Anemoi:
         if stopped := outcomes.interrupted(spec, ended):
             return stopped
         if end is None or start is None:
-            words = outcomes.last_words(spec.output / "log.txt")
-            return Outcome(TrialState.FAILED, f"exit code {ended.code}, the training did not end: {words}")
+            return outcomes.failed(spec, ended, ", the training did not end")
         if end.status.startswith(("SIGTERMException", "KeyboardInterrupt")):
             return Outcome(TrialState.PREEMPTED, "stopped by a signal")
         return _judge(spec, told, start, end)
@@ -120,8 +124,13 @@ def _history(told: list[Event], metric: str) -> list[HistoryPoint]:
     return [points[epoch] for epoch in sorted(points)]
 
 
-def settings(spec: TrialSpec) -> dict[str, Any]:
+def settings(spec: TrialSpec, place: Placement | None = None) -> dict[str, Any]:
     """Keys of the training configuration that this trial sets.
+
+    Parameters
+    ----------
+    place
+        Where its ranks are started; None: Lightning starts them, on this machine.
 
     Raises
     ------
@@ -130,16 +139,15 @@ def settings(spec: TrialSpec) -> dict[str, Any]:
     """
     given = {**spec.overrides, **spec.params}
     shared = scaling(spec)
-    models = int(given.get(GPUS_PER_MODEL) or 1)
-    gpus, nodes = spec.layout.replicas * models, int(os.environ.get("SLURM_NNODES") or 1)
+    place = place or Placement(1, spec.layout.replicas * _gpus_per_model(spec))
     run = _started(spec.output)
     root = spec.output / "training"
     return {
         **{key: value for key, value in given.items() if value is not None or key not in STATED},
         LR: shared.lr,
         BATCH: shared.batch,
-        "system.hardware.num_nodes": nodes,
-        "system.hardware.num_gpus_per_node": gpus // nodes,
+        "system.hardware.num_nodes": place.nodes,
+        "system.hardware.num_gpus_per_node": place.per_node,
         "system.input.dataset": str(spec.dataset.path),
         "system.output.root": str(root),
         **_period("training", spec.training),
@@ -176,6 +184,10 @@ def scaled(given: Mapping[str, Any], layout: Layout) -> Scaled:
     return scale(float(given[LR]), int(given[BATCH]), layout, int(given.get(ACCUMULATE) or 1))
 
 
+def _gpus_per_model(spec: TrialSpec) -> int:
+    return int({**spec.overrides, **spec.params}.get(GPUS_PER_MODEL) or 1)
+
+
 def _steps(spec: TrialSpec, batch: int) -> int:
     given = {**spec.overrides, **spec.params}
     return schedule.steps(
@@ -198,13 +210,17 @@ def _date(date: datetime) -> str:
     return date.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def environment(spec: TrialSpec) -> dict[str, str]:
+def environment(spec: TrialSpec, place: Placement | None = None) -> dict[str, str]:
     """Return the environment of a training: its own seed, one thread unless told otherwise, this package to import."""
+    given = dict(os.environ)
+    if place is None:
+        # else Lightning takes the job's tasks for ranks that srun has started
+        given.pop("SLURM_NTASKS", None)
     here = str(Path(ml_suite.__file__).parents[1])
     path = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
         "OMP_NUM_THREADS": "1",
-        **os.environ,
+        **given,
         "PATH": f"{spec.environment / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
         # without it the seed would be the number of the Slurm job

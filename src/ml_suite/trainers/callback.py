@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ _PROGRESS_SECONDS = 1.0
 def recorder(folder: str) -> Any:
     """Make the callback; Lightning is imported here because only the training environment has it."""
     from pytorch_lightning.callbacks import Callback
+    from pytorch_lightning.utilities.exceptions import SIGTERMException
 
     class Recorder(Callback):  # type: ignore[misc, unused-ignore]
         """Write an event at the start, after each validation and epoch, and at the end."""
@@ -26,8 +28,13 @@ def recorder(folder: str) -> Any:
         def __init__(self, folder: Path) -> None:
             self.folder = folder
             self.due = 0.0
+            self.told = False
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            if trainer.world_size > 1:
+                # Lightning's own handler talks to the other ranks at once, wherever they are: they could wait for
+                # each other for ever
+                signal.signal(signal.SIGTERM, self._note)
             where = _checkpoints(trainer)
             _tell(
                 trainer,
@@ -40,10 +47,23 @@ def recorder(folder: str) -> Any:
                 global_batch=_global_batch(trainer),
             )
 
+        def _note(self, *_: Any) -> None:
+            self.told = True
+
+        def _stop_together(self, trainer: Any) -> None:
+            """End all ranks after the same batch when one of them was told to stop."""
+            if trainer.world_size > 1 and trainer.strategy.reduce_boolean_decision(self.told, all=False):
+                raise SIGTERMException
+
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            self._stop_together(trainer)
             if time.monotonic() >= self.due and trainer.is_global_zero:
                 self.due = time.monotonic() + _PROGRESS_SECONDS
                 _write_progress(self.folder, trainer)
+
+        def on_validation_batch_end(self, trainer: Any, *_: Any) -> None:
+            if not trainer.sanity_checking:
+                self._stop_together(trainer)
 
         def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
             if not trainer.sanity_checking:

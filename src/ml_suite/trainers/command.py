@@ -9,6 +9,9 @@ beside it::
      "history": [{"epoch": 0, "step": 10, "value": 0.2}],    all that follows is optional
      "checkpoint": "weights.bin", "parameters": 61200, "effective_lr": 0.01, "global_batch": 4}
 
+Where the training has several ranks and runs inside a Slurm job, the program is started once for each of them with the
+variables of torchrun (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, ...); rank 0 writes the files.
+
 A value that is not finite (null, NaN) means diverged. For a meter that moves, write the share of the work done (0 to 1)
 to ``progress`` now and then. SIGTERM asks it to stop; a program that wants to go on later may leave a file ``resume``,
 and finds its folder as it was when it runs again.
@@ -21,8 +24,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ml_suite.hosts import ranks
+from ml_suite.hosts.ranks import Placement
 from ml_suite.study.contract import HistoryPoint, TrialSpec, TrialState
 from ml_suite.trainers import outcome as outcomes
+from ml_suite.trainers import steps
 from ml_suite.trainers.outcome import Outcome, finite
 from ml_suite.trainers.process import Ended, Launch
 
@@ -45,13 +51,25 @@ class Report(BaseModel):
     run_id: str | None = None
 
 
+def _located(word: str, spec: TrialSpec) -> str:
+    """A word of the command with what differs from host to host: the files of the suite, the environment's Python."""
+    files = Path(os.environ.get("ML_SUITE_RESOLVED", "")).parent / "training"
+    return word.replace("{files}", str(files)).replace("{python}", str(spec.environment / "bin" / "python"))
+
+
 class Command:
     """Run the program that the deployment names."""
 
-    def launch(self, spec: TrialSpec) -> Launch:
+    def ranks(self, spec: TrialSpec) -> int:
+        """One for each replica."""
+        return spec.layout.replicas
+
+    def launch(self, spec: TrialSpec, place: Placement | None) -> Launch:
         """Return the program with trial.json as its last argument."""
-        argv = [*(spec.command or []), str(spec.output / "trial.json")]
-        return Launch(argv, {**os.environ, "ML_SUITE_SEED": str(spec.seed)}, spec.output)
+        argv = [_located(word, spec) for word in spec.command or []] + [str(spec.output / "trial.json")]
+        # a program that is started once for each rank must not have to know when there is but one
+        alone = ranks.alone(steps.free_port()) if place is None and self.ranks(spec) == 1 else {}
+        return Launch(argv, {**alone, **os.environ, "ML_SUITE_SEED": str(spec.seed)}, spec.output)
 
     def resumable(self, folder: Path) -> bool:
         """Tell whether the program left ``resume``."""
@@ -69,8 +87,7 @@ class Command:
         if stopped := outcomes.interrupted(spec, ended):
             return stopped
         if ended.code:
-            words = outcomes.last_words(spec.output / "log.txt")
-            return Outcome(TrialState.FAILED, f"exit code {ended.code}: {words}")
+            return outcomes.failed(spec, ended)
         path = spec.output / "outcome.json"
         try:
             report = Report.model_validate_json(path.read_bytes())

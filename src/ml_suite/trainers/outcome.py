@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from ml_suite.hosts.ranks import Placement
 from ml_suite.study.contract import Checkpoint, HistoryPoint, TrialSpec, TrialState
 from ml_suite.trainers.process import Ended, Launch, Stop
 
@@ -33,8 +34,17 @@ class Outcome:
 class Trainer(Protocol):
     """One kind of training."""
 
-    def launch(self, spec: TrialSpec) -> Launch:
-        """Return the program to run; trial.json lies in its folder."""
+    def ranks(self, spec: TrialSpec) -> int:
+        """Count the processes of the training, one per GPU."""
+
+    def launch(self, spec: TrialSpec, place: Placement | None) -> Launch:
+        """Return the program to run, one rank of it; trial.json lies in its folder.
+
+        Parameters
+        ----------
+        place
+            Where its ranks will be started; None: it is started once, on this machine.
+        """
 
     def resumable(self, folder: Path) -> bool:
         """Tell whether a stopped training of the folder can go on where it was."""
@@ -52,9 +62,17 @@ def interrupted(spec: TrialSpec, ended: Ended) -> Outcome | None:
         return Outcome(TrialState.PREEMPTED, "stopped because its job was told to stop")
     if ended.stop is Stop.WALLTIME:
         return Outcome(TrialState.FAILED, f"{LATE} its walltime of {spec.budget.walltime:g} s")
+    if ended.stop is Stop.NODE:
+        return Outcome(TrialState.PREEMPTED, f"a node of the job does not answer any more{ended.where}")
     if ended.killed_by:
-        return Outcome(TrialState.PREEMPTED, f"killed by {ended.killed_by}")
+        return Outcome(TrialState.PREEMPTED, f"killed by {ended.killed_by}{ended.where}")
     return None
+
+
+def failed(spec: TrialSpec, ended: Ended, what: str = "") -> Outcome:
+    """Outcome of a training that ended with an error, in the words of its log."""
+    words = last_words(spec.output / "log.txt", ended.rank)
+    return Outcome(TrialState.FAILED, f"exit code {ended.code}{ended.where}{what}: {words}")
 
 
 def absent(metric: str, seen: set[str]) -> Outcome:
@@ -90,12 +108,21 @@ def checkpoint(path: Path, uuid: str | None = None) -> Checkpoint | None:
     return Checkpoint(path=path, sha256=digest, size=path.stat().st_size, uuid=uuid)
 
 
-def last_words(log: Path) -> str:
-    """Line of a log that tells best why the program failed."""
+def last_words(log: Path, rank: int | None = None) -> str:
+    """Line of a log that tells best why the program failed.
+
+    Parameters
+    ----------
+    rank
+        Whose lines count, where each begins with the number of its rank.
+    """
     try:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
         return "no log"
+    if rank is not None:
+        labelled = (line.partition(":") for line in lines)
+        lines = [text.strip() for label, _, text in labelled if label.isdigit() and int(label) == rank]
     errors = [line for line in lines[-60:] if _is_error(line)]
     return (errors or lines or ["an empty log"])[-1][:300]
 

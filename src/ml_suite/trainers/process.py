@@ -45,6 +45,8 @@ class Stop(Enum):
     ITSELF = "itself"
     WALLTIME = "walltime"
     JOB = "job"
+    NODE = "node"
+    """A node of the job was lost."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,17 @@ class Ended:
     """Exit code, or minus the signal that killed it."""
     stop: Stop
     seconds: float
-    cpu_seconds: float
+    cpu_seconds: float | None
+    """None where it is not known: processes on other nodes."""
+    rank: int | None = None
+    """First one that failed, of several."""
+    host: str = ""
+    """Where that rank ran."""
+
+    @property
+    def where(self) -> str:
+        """Which rank it was, for the end of a sentence; empty where there is one process."""
+        return f" (rank {self.rank} on {self.host})" if self.rank is not None else ""
 
     @property
     def killed_by(self) -> str | None:
@@ -106,7 +118,18 @@ def die_with_parent(parent: int) -> Bind:
     return bind
 
 
-def watch(pid: int, walltime: float | None, stop: Event, tick: Callable[[], None]) -> Ended:
+def terminate(pid: int) -> None:
+    """Ask a process to stop: the leader alone; it can end its workers in order, and they must not die under it."""
+    _signal(os.kill, pid, signal.SIGTERM)
+
+
+def watch(
+    pid: int,
+    walltime: float | None,
+    stop: Event,
+    tick: Callable[[], None],
+    ask: Callable[[int], None] = terminate,
+) -> Ended:
     """Wait until the process ends; end it at its walltime, or when the job is told to stop.
 
     Parameters
@@ -115,17 +138,21 @@ def watch(pid: int, walltime: float | None, stop: Event, tick: Callable[[], None
         Seconds.
     tick
         Called now and then while waiting.
+    ask
+        Asks the process to stop.
     """
     begin, cause, told = time.monotonic(), Stop.ITSELF, 0.0
     while True:
         done, status, usage = os.wait4(pid, os.WNOHANG)
         now = time.monotonic()
         if done:
+            # the scheduler may have told the training and the job at once
+            if status and cause is Stop.ITSELF and stop.is_set():
+                cause = Stop.JOB
             break
         if cause is Stop.ITSELF and (stop.is_set() or (walltime is not None and now - begin > walltime)):
             cause, told = (Stop.JOB if stop.is_set() else Stop.WALLTIME), now
-            # the leader alone: it can end its workers in order, and they must not die under it
-            _signal(os.kill, pid, signal.SIGTERM)
+            ask(pid)
         elif cause is not Stop.ITSELF and now - told > GRACE:
             _signal(os.killpg, pid, signal.SIGKILL)
         tick()

@@ -20,12 +20,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 from ml_suite.errors import StudyError
 from ml_suite.study.contract import TrialResult, TrialSpec, TrialState
-from ml_suite.trainers import process, warm
+from ml_suite.trainers import process, steps, warm
 from ml_suite.trainers.anemoi import Anemoi
 from ml_suite.trainers.command import Command
 from ml_suite.trainers.outcome import Outcome, Trainer
@@ -54,7 +55,7 @@ def run(spec: TrialSpec, stop: Event, progress: Callable[[float], None] | None =
     Raises
     ------
     StudyError
-        If the job was told to stop while another job ran this trial.
+        If the job was told to stop while another job ran this trial, or has no room for its ranks.
     """
     with _alone(spec.output, stop):
         if (known := finished(spec)) is not None:
@@ -90,24 +91,33 @@ def same(spec: TrialSpec) -> bool:
 
 def _identity(spec: TrialSpec) -> TrialSpec:
     budget = spec.budget.model_copy(update={"walltime": None})
-    return spec.model_copy(update={"budget": budget, "environment": Path(), "output": Path()})
+    # the configuration's content is part of the study; where it lies changes with every deploy
+    return spec.model_copy(update={"budget": budget, "environment": Path(), "output": Path(), "config": None})
 
 
 def _attempt(
     spec: TrialSpec, stop: Event, progress: Callable[[float], None] | None
 ) -> tuple[TrialResult, Ended]:
     trainer = _TRAINERS[spec.trainer]
+    ranks = trainer.ranks(spec)
+    place = steps.placement(ranks)
     process.sweep(spec.output)
+    steps.end(spec.output)
     earlier = _prepare(spec, trainer)
     started = datetime.now(UTC)
     try:
-        start = warm.fork if warm.possible(spec) else process.spawn
-        pid = start(trainer.launch(spec))
+        launch = trainer.launch(spec, place)
+        if place:
+            pid = process.spawn(steps.over(launch, place))
+        else:
+            pid = (warm.fork if ranks == 1 and warm.possible(spec) else process.spawn)(launch)
     except OSError as error:
         ended = Ended(1, Stop.ITSELF, 0.0, 0.0)
         outcome = Outcome(TrialState.FAILED, f"the trainer cannot be started: {error}")
         return _result(spec, outcome, started, ended), ended
-    ended = process.watch(pid, spec.budget.walltime, stop, _ticker(spec, trainer, progress))
+    ask = partial(steps.ask, spec.output) if place else process.terminate
+    ended = process.watch(pid, spec.budget.walltime, stop, _ticker(spec, trainer, progress), ask)
+    ended = steps.told(spec.output, ended) if place else ended
     outcome = trainer.outcome(spec, ended)
     ended = replace(ended, seconds=ended.seconds + earlier)
     return _result(spec, outcome, started, ended), ended
@@ -138,7 +148,7 @@ def _result(spec: TrialSpec, outcome: Outcome, started: datetime, ended: Ended) 
         **shared,
         **fields,
         seconds=round(ended.seconds, 3),
-        cpu_seconds=round(ended.cpu_seconds, 3),
+        cpu_seconds=None if ended.cpu_seconds is None else round(ended.cpu_seconds, 3),
         started=started,
         ended=datetime.now(UTC),
         host=platform.node(),

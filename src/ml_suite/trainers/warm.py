@@ -40,9 +40,9 @@ _MODULES = (
 
 
 def possible(spec: TrialSpec) -> bool:
-    """Tell whether a copy of this process can train: it is of the same environment and one process is enough."""
+    """Tell whether a copy of this process can be one rank of a training: it is of the same environment."""
     same = Path(sys.prefix).resolve() == spec.environment.resolve()
-    return spec.trainer == "anemoi" and spec.layout.replicas == 1 and same and _there()
+    return spec.trainer == "anemoi" and same and _there()
 
 
 def fork(launch: Launch) -> int:
