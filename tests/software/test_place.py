@@ -133,3 +133,16 @@ def test_nothing_is_installed_on_this_machine(project: Path) -> None:
     )
     with pytest.raises(ConfigError, match="nothing is installed on this machine"):
         paths(project, "{software: {wheelhouse: lock.txt}}")
+
+
+def test_the_requirements_go_with_the_deployed_files(project: Path) -> None:
+    from ml_suite.cli.plan import deployed_files
+
+    file = project / "deployment.yaml"
+    file.write_text(TEXT.replace("{USE}", "{software: {wheelhouse: lock.txt}}"))
+    resolved = resolve(parse(load(file)), file, project / "files", project / "c.json")
+    files = deployed_files(file, resolved)
+    assert files["software/big.txt"] == "six==1.17.0\n"
+    file.write_text(TEXT.replace("{USE}", "{software: {image: a.sif}}"))
+    resolved = resolve(parse(load(file)), file, project / "files", project / "c.json")
+    assert not [name for name in deployed_files(file, resolved) if name.startswith("software/")]

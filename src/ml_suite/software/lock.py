@@ -93,7 +93,7 @@ def parse(text: str, name: str) -> Lock:
     return lock
 
 
-_HOW = "uv pip compile --generate-hashes, or pip freeze"
+_HOW = "uv pip compile --generate-hashes, or pip freeze --all"
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
