@@ -64,9 +64,13 @@ class Remote:
         return self.rig.job.tree.work / "mirror" / self.name
 
     def contents(self, below: Path | None = None) -> dict[str, str]:
-        """Digests of all files there, by name."""
+        """Digests of all files there that are not hidden, by name."""
         root = below or self.work
-        files = (path for path in root.rglob("*") if path.is_file())
+        names = (path.relative_to(root) for path in root.rglob("*"))
+        # hidden: what rsync has not received whole, which may vanish at any moment
+        files = (
+            root / n for n in names if not any(x.startswith(".") for x in n.parts) and (root / n).is_file()
+        )
         return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 

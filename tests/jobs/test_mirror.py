@@ -57,6 +57,8 @@ def test_records_parcels_and_small_files_come_and_nothing_else(pair: tuple[Rig, 
     (far.work / TRIAL / "training").mkdir()
     (far.work / TRIAL / "training" / "last.ckpt").write_bytes(b"x" * 1000)
     (far.work / TRIAL / "link").symlink_to("/etc/passwd")
+    with (far.work / TRIAL / "metrics.jsonl").open("wb") as endless:
+        endless.truncate(fetch.LARGEST + 1)
     got = far.pull()
     names = set(far.contents(far.mirror))
     study = "suites/rig/once/study"

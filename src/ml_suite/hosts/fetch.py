@@ -28,6 +28,9 @@ _ATTEMPTS = 5
 _OLD = 86400.0
 """Seconds after which a temporary file belongs to nobody."""
 
+LARGEST = 256 << 20
+"""Bytes of a file that `tree` brings; larger ones stay where they are."""
+
 PARTIAL = ".rsync-partial"
 TEMPORARY = ".incoming"
 
@@ -72,7 +75,7 @@ def tree(
     HostError
         If rsync is missing, or a file cannot be read there or written here.
     """
-    options = ["-rRz", *(f"--filter={rule}" for rule in rules)]
+    options = ["-rRz", f"--max-size={LARGEST}", *(f"--filter={rule}" for rule in rules)]
     return _fetch(way, options, f"{root}/./{top}", to, None, timeout)
 
 
