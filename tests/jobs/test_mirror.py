@@ -45,9 +45,7 @@ def finish(rig: Rig, far: Remote) -> None:
 def same(far: Remote) -> bool:
     """Everything in the mirror is what the host has."""
     theirs = far.contents()
-    mine = {
-        n: d for n, d in far.contents(far.mirror).items() if not n.startswith(".") and "receipts" not in n
-    }
+    mine = {name: digest for name, digest in far.contents(far.mirror).items() if "receipts" not in name}
     return bool(mine) and all(theirs[name] == digest for name, digest in mine.items())
 
 
