@@ -46,7 +46,12 @@ def test_comments_and_order_do_not_make_another_environment() -> None:
     one, two = parse("six==1.17.0\nidna==3.10\n", "a"), parse("# x\nidna==3.10\n\nsix==1.17.0 # y\n", "b")
     assert one.canonical == two.canonical
     assert one.canonical != parse("six==1.16.0\nidna==3.10\n", "a").canonical
-    assert one.canonical != parse(f"six==1.17.0 --hash={A}\nidna==3.10 --hash={A}", "a").canonical
+    hashed = f"six==1.17.0 --hash={A}\nidna==3.10 --hash={A}\n"
+    assert one.canonical != parse(hashed, "a").canonical
+    # another index may have another build of a version, unless its hash is known
+    index = "--index-url https://example.org/rocm\n"
+    assert parse(f"{index}six==1.17.0\nidna==3.10\n", "a").canonical != one.canonical
+    assert parse(index + hashed, "a").canonical == parse(hashed, "a").canonical
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,9 @@ class Lock:
     @property
     def canonical(self) -> str:
         """The same text for files that mean the same: without comments, sorted."""
-        return "".join(f"{pin.line} ; {pin.marker or ''}\n" for pin in self.pins)
+        # without hashes a version may be another build elsewhere
+        where = [] if self.hashed else [" ".join(self.options)]
+        return "\n".join([*(f"{pin.line} ; {pin.marker or ''}" for pin in self.pins), *where])
 
 
 def parse(text: str, name: str) -> Lock:
