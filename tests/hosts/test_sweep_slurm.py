@@ -1,4 +1,4 @@
-"""The whole way with a real Slurm: ecFlow submits over ssh, jobs end in ways of which they cannot speak, and are swept."""
+"""The whole way with a real Slurm: ecFlow submits over ssh, jobs end without a word, and are swept."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ml_suite import atomic
-from ml_suite.errors import MlSuiteError
+from ml_suite.errors import CredentialNeeded, HostBusy, HostUnreachable, MlSuiteError, OutcomeUnknown
 from ml_suite.home import home
 from ml_suite.hosts import channel, reach, slurm, submission
 from ml_suite.hosts.deputy import PATIENCE, Job, Voice, bring, close, label, last_words, note, resume
@@ -62,6 +62,8 @@ class Sweep:
         self._servers = Servers()
         self._cancel: list[str] = []
         self._withdraw: list[str] = []
+        self._lost = False
+        """The host stopped answering in the middle of the look: no more is submitted."""
 
     def run(self, folder: Path) -> None:
         """Look once.
@@ -151,6 +153,8 @@ class Sweep:
     def _resubmit(
         self, job: Job, voice: Voice, place: Place, verdict: Verdict, memory: Memory
     ) -> Memory | None:
+        if self._lost:
+            return memory
         try:
             remote = slurm.resubmit(job.files)
         except submission.Refused as error:
@@ -158,8 +162,11 @@ class Sweep:
             self._say(job, voice, replace(verdict, why=reason, word=f"abort {reason}"))
             return memory
         except MlSuiteError as error:
-            self._tell(f"{job}: {verdict.why}; it could not be submitted again: {error.message}")
-            return memory
+            self._lost = isinstance(error, HostUnreachable | HostBusy | OutcomeUnknown | CredentialNeeded)
+            why = f"{verdict.why}; it could not be submitted again: {error.message}"
+            if why != memory.told:
+                self._tell(f"{job}: {why}")
+            return replace(memory, told=why)
         words = f"submitted again as Slurm job {', '.join(remote.ids[len(job.remote.ids) :])}: {verdict.why}"
         note(job, f"sweep: {words}")
         label(voice, place, words)
