@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -13,28 +12,11 @@ from ci.twin import auth
 from ci.twin.plan import SITES, find_site
 from ci.twin.state import Folder
 
-from ml_suite.home import cache
-from tests.twin.conftest import Twin, wait_until
+from tests.twin.conftest import Twin
+from tests.twin.operator import WORK, Operator
 
 pytestmark = [pytest.mark.twin, pytest.mark.anemoi, pytest.mark.timeout(900)]
 
-ENVIRONMENTS = {
-    "lumi": "/project/project_465000000",
-    "leonardo": "/leonardo_work/deste_340_26",
-    "marenostrum5": "/gpfs/projects/ehpc01",
-    "jupiter": "/e/project1/e-mlops",
-}
-WORK = {
-    "lumi": "/scratch/project_465000000/ml-suite",
-    "leonardo": "/leonardo_work/deste_340_26/ml-suite",
-    "marenostrum5": "/gpfs/scratch/ehpc01/ml-suite",
-    "jupiter": "/e/scratch/e-mlops/ml-suite",
-}
-CLOSE = (
-    "from ml_suite.hosts import mux, reach; "
-    "[mux.close_master(reach.known(h, e)) for h in ('leonardo', 'jupiter') for e in ('control', 'transfer') "
-    "if (reach.folder() / f'{h}.json').exists()]"
-)
 SECRETS = """
 import json, re
 from pathlib import Path
@@ -56,37 +38,22 @@ READABLE = (
 
 @dataclass
 class Europe:
-    """The suite while it runs, and what was seen of it."""
+    """The suite at its end, and what was seen of it on the way."""
 
-    twin: Twin
+    operator: Operator
     listed: list[str] = field(default_factory=list)
     """Process lists of ops and of machines."""
     locked: dict[str, str] = field(default_factory=dict)
     """States of tasks while two machines needed a login."""
     label: str = ""
     """What ecFlow said of a locked machine."""
-    aborted: str = ""
 
-    def ops(self, line: str, timeout: float = 300) -> str:
-        """Run a line of shell as the ops user."""
-        return self.twin.must("exec", "ops", line, timeout=timeout)
+    @property
+    def twin(self) -> Twin:
+        return self.operator.twin
 
-    def client(self, arguments: str) -> str:
-        return self.ops(f'eval "$(ml-suite services env)"; ecflow_client {arguments}')
-
-    def state(self, path: str) -> str:
-        return self.client(f"--query state /europe/{path}").strip()
-
-    def until(self, path: str, state: str, seconds: float = 400) -> None:
-        """Wait for a task; anything red ends the test with its reason."""
-
-        def reached() -> bool:
-            now = self.state(path)
-            assert self.state("main") != "aborted", self.ops("ml-suite status europe")
-            time.sleep(2)
-            return now == state
-
-        wait_until(reached, lambda: self.ops("ml-suite status europe"), seconds)
+    def ops(self, line: str) -> str:
+        return self.operator.ops(line)
 
     def watch(self, stop: threading.Event) -> None:
         """Look at the processes of ops and of a compute node again and again."""
@@ -98,39 +65,27 @@ class Europe:
 @pytest.fixture(scope="module")
 def europe(twin: Twin) -> Europe:
     """The suite, run to its end; a person logs in twice and does nothing else."""
-    suite = Europe(twin)
-    suite.ops(f"mkdir -p ~/.cache; ln -sfn {cache()} ~/.cache/ml-suite")
-    for host, folder in ENVIRONMENTS.items():
-        twin.must(
-            "exec",
-            host,
-            f"mkdir -p {folder}/ml-suite; ln -sfn {cache()}/anemoi {folder}/ml-suite/environment",
-        )
-    twin.run("cut", "leonardo", "cert")
-    suite.ops(f'python3 -c "{CLOSE}"')
-    for host in ("lumi", "marenostrum5"):
-        suite.ops(f"ml-suite hosts login {host}")
+    operator = Operator(twin)
+    suite = Europe(operator)
+    operator.prepare()
+    operator.lock_out("leonardo", "jupiter")
+    operator.log_in("lumi", "marenostrum5")
     stop = threading.Event()
     watching = threading.Thread(target=suite.watch, args=(stop,))
     watching.start()
     try:
-        suite.ops(f"ml-suite deploy {twin.repository}/suites/twin -y")
-        suite.until("main/hpo/shortlist", "complete")
+        operator.ops(f"ml-suite deploy {twin.repository}/suites/twin -y")
+        operator.until("/europe/main/hpo/shortlist")
         for path in (
             "setup/leonardo",
             "setup/jupiter",
             "main/hpo/step2/candidate_1",
             "main/hpo/step1/shard_0",
         ):
-            suite.locked[path] = suite.state(path)
-        suite.label = suite.client("--get_state /ml_suite/jupiter")
-        twin.must("heal", "leonardo")
-        suite.ops("ml-suite hosts login leonardo")
-        for _ in ("control", "transfer"):
-            login = ("exec", "ops", "ml-suite hosts login jupiter --code-stdin")
-            twin.run(*login, stdin=twin.code("jupiter") + "\n")
-        suite.until("lag", "complete")
-        suite.aborted = suite.client("--get_state /europe")
+            suite.locked[path] = operator.state(f"/europe/{path}")
+        suite.label = operator.client("--get_state /ml_suite/jupiter")
+        operator.log_in("leonardo", "jupiter")
+        operator.until("/europe")
     finally:
         stop.set()
         watching.join()
@@ -156,7 +111,9 @@ def test_a_locked_machine_makes_its_tasks_wait_and_nothing_red(europe: Europe) -
     }
     assert "ml-suite hosts login jupiter" in europe.label
     assert "limit open 0" in europe.label
-    assert "state:aborted" not in europe.aborted
+    log = europe.ops("cat ~/ml-suite/services/ecflow/*.log")
+    assert " aborted: /europe" not in log
+    assert " complete: /europe/main" in log
 
 
 def test_every_job_was_submitted_once(europe: Europe) -> None:
@@ -174,29 +131,11 @@ def test_every_job_was_submitted_once(europe: Europe) -> None:
 
 
 def test_the_table_is_the_one_of_a_single_machine(europe: Europe) -> None:
-    europe.ops(f"rm -rf ~/alone; mkdir ~/alone; cp {europe.twin.repository}/suites/twin/* ~/alone/")
-    text = europe.ops("cat ~/alone/deployment.yaml")
-    begin, end = text.index("hosts:\n"), text.index("outputs:")
-    text = f"{text[:begin]}hosts:\n  local: {{limit: 2}}\n\n{text[end:]}"
-    for old, new in {
-        "suite: europe": "suite: alone",
-        "../../recipes": f"{europe.twin.repository}/recipes",
-        "gpus: 1, ": "",
-        ", hosts: [lumi, leonardo, marenostrum5]": "",
-        ", hosts: [jupiter]": "",
-    }.items():
-        assert old in text
-        text = text.replace(old, new)
-    europe.twin.must("exec", "ops", "cat > ~/alone/deployment.yaml", stdin=text)
-    europe.ops("ml-suite deploy ~/alone -y")
-    europe.ops("ml-suite status alone --watch")
-    for step in (1, 2):
-        one, other = (
-            europe.ops(f"sha256sum < ~/ml-suite/work/suites/{suite}/once/study/step{step}.csv")
-            for suite in ("europe", "alone")
-        )
-        assert one == other, f"step {step}"
-    assert int(europe.ops("wc -l < ~/ml-suite/work/suites/alone/once/study/step1.csv")) == 25
+    europe.operator.deploy("alone", alone=True)
+    europe.operator.until("/alone")
+    one, other = europe.operator.tables("europe"), europe.operator.tables("alone")
+    assert one == other
+    assert [len(table.splitlines()) for table in one] == [1 + 24, 1 + 4]
 
 
 def test_no_secret_is_to_be_seen(europe: Europe) -> None:
@@ -208,7 +147,7 @@ def test_no_secret_is_to_be_seen(europe: Europe) -> None:
     listing = europe.ops(READABLE).split()
     assert any(name.endswith(".submit") for name in listing)
     texts["files of ops"] = europe.ops(f"{READABLE} -exec cat {{}} +")
-    server = europe.client("--get_state")
+    server = europe.operator.client("--get_state")
     texts["variables"] = "\n".join(line for line in server.splitlines() if line.split()[:1] == ["edit"])
     for site in SITES:
         work = WORK[site.name]
