@@ -25,7 +25,7 @@ ops "ml-suite hosts login lumi"
 twin cert leonardo >/dev/null
 ops "ml-suite hosts login leonardo"
 ops "ml-suite hosts login marenostrum5"
-twin totp jupiter | twin exec ops "ml-suite hosts login jupiter --code-stdin"
+twin totp jupiter --codes 2 | twin exec ops "ml-suite hosts login jupiter --code-stdin"
 
 say "the rest is the suite's"
 ops "ml-suite deploy '$DEPLOYMENT' -y"
