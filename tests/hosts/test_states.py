@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from ml_suite.hosts import directives, ranks, request, states
+from ml_suite.hosts import chain, order, ranks, sbatch, states
 from ml_suite.hosts.states import STATES, STUCK, Outcome, Seen, judge, sacct, squeue
 
 
@@ -221,7 +221,7 @@ def test_a_real_cluster_that_keeps_no_accounts(recorded: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("module", [states, ranks, request, directives])
+@pytest.mark.parametrize("module", [states, ranks, chain, sbatch, order])
 def test_examples_in_the_documentation_are_true(module: ModuleType) -> None:
     done = doctest.testmod(module)
     assert done.attempted > 0

@@ -21,6 +21,7 @@ from ml_suite.hosts.jobfile import ENDED, SUBMITTING, JobFiles, Remote, files_of
 from ml_suite.hosts.jobhost import Ask, JobHost, JobHosts
 from ml_suite.hosts.order import key_of_job
 from ml_suite.hosts.sweep import Sweep
+from tests.ecflow_fixture import registered_port, start_server, stop_server
 from tests.hosts.sshd_fixture import NAME, Sshd
 
 SQUEUE = """\
@@ -160,7 +161,7 @@ def scene(
 ) -> Callable[..., Scene]:
     """Load a suite with tasks of these names."""
 
-    def made(*names: str) -> Scene:
+    def made(*names: str, server: tuple[str, int] = ecflow_address) -> Scene:
         there, work = tmp_path / "slurm", tmp_path / "work"
         there.mkdir()
         for name, text in (("squeue", SQUEUE), ("sacct", SACCT), ("scancel", SCANCEL), ("sbatch", SBATCH)):
@@ -175,7 +176,7 @@ def scene(
         sshd.start()
         reach.save((sshd.way, sshd.way))
         suite = f"sweep_{os.getpid()}_{time.monotonic_ns()}"
-        scene = Scene(ecflow.Client(*ecflow_address), suite, sshd.way, tmp_path, there, work)
+        scene = Scene(ecflow.Client(*server), suite, sshd.way, tmp_path, there, work)
         scripts = tmp_path / "scripts"
         scripts.mkdir()
         scene.jobs.mkdir(parents=True)
@@ -198,7 +199,7 @@ def scene(
             "ML_SUITE_HOST": NAME,
             "ML_SUITE_PLACES": NAME,
             "ML_SUITE_CYCLE": "once",
-            "ML_SUITE_SERVER": ecflow_address[0],
+            "ML_SUITE_SERVER": server[0],
             "ML_SUITE_LIB": repository / "src",
             "ML_SUITE_PYTHON": sys.executable,
         }
@@ -306,6 +307,35 @@ def test_what_the_server_forgot_is_said_again_after_two_minutes(scene: Callable[
     assert s.look(1) == [f"/{s.suite}/t try 1: complete (the server has forgotten what it said)"]
     assert s.state() == "complete"
     assert s.look(7) == [f"/{s.suite}/t try 1: ended: complete"]
+
+
+def test_a_server_that_crashed_is_told_again_what_it_forgot(
+    scene: Callable[..., Scene], tmp_path: Path
+) -> None:
+    port = registered_port()
+    process = start_server(tmp_path / "server", port)
+    try:
+        s = scene(server=("localhost", port))
+        s.client.restart_server()
+        folder = s.submitted()
+        s.slurm("42|COMPLETED")
+        s.client.checkpt()
+        (folder / "outcome").write_text("complete\n")
+        s.says("t", "--complete")
+        (folder / "outcome").write_text("complete\nsaid\n")
+        s.look(2)
+        assert s.state() == "complete"
+        process.kill()
+        process.wait()
+        assert "does not answer" in s.look()[0]
+        process = start_server(tmp_path / "server", port)
+        s.client.restart_server()
+        assert s.state() == "active", "it goes on from its checkpoint"
+        lines = s.look(3)
+        assert lines == [f"/{s.suite}/t try 1: complete (the server has forgotten what it said)"]
+        assert s.state() == "complete"
+    finally:
+        stop_server(process, port)
 
 
 def test_nothing_overtakes_the_relay(scene: Callable[..., Scene]) -> None:
