@@ -26,6 +26,12 @@ awk base64 cat cut date df find ln mkdir mv readlink rm sed sh sha256sum sort st
 """
 
 
+NAMES = [
+    *["-rf", "a b/c d", "quote'\"s", "100%", "ü/日本", "$HOME", "`id`", "tilde~", " ", f"{'deep/' * 30}file"],
+    *["x" * 200, "star*?[1]", "ends: FAILED", "ends: OK", "#hash", "semi;colon&"],
+]
+
+
 def flip(path: Path) -> None:
     """Change one bit; the size stays."""
     data = path.read_bytes()
@@ -57,20 +63,7 @@ def test_a_right_dataset_costs_one_round_trip(delivery: Delivery) -> None:
 
 def test_any_name_arrives(deliveries: Callable[[Path], Delivery], tmp_path: Path) -> None:
     source = tmp_path / "source" / "x.zarr"
-    names = [
-        "-rf",
-        "a b/c d",
-        "quote'\"s",
-        "100%",
-        "ü/日本",
-        "$HOME",
-        "`id`",
-        "tilde~",
-        " ",
-        f"{'deep/' * 30}file",
-    ]
-    names += ["x" * 200, "star*?[1]", "ends: FAILED", "ends: OK", "#hash", "semi;colon&"]
-    for name in names:
+    for name in NAMES:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text(name)
     (source / "empty").touch()
@@ -79,9 +72,9 @@ def test_any_name_arrives(deliveries: Callable[[Path], Delivery], tmp_path: Path
     sent = deliveries(source)
     sent.run()
     sent.assert_right()
-    for name in names:
+    for name in NAMES:
         flip(sent.store / name)
-    assert sent.run(full=True).objects == len(names)
+    assert sent.run(full=True).objects == len(NAMES)
     sent.assert_right()
 
 

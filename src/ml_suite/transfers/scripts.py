@@ -83,7 +83,7 @@ _PROVE = """\
 if [ -s "$state/list.{id}" ]; then
     count=$(wc -l <"$state/list.{id}")
     said=$(cd "$part" && sha256sum -c "../$state/list.{id}" 2>/dev/null | wrong "$count")
-    [ -z "$said" ] || {{ echo bad; printf '%s\\n' "$said"; exit 0; }}
+    [ -z "$said" ] || {{ echo "bad ${{note-}}"; printf '%s\\n' "$said"; exit 0; }}
     sync -f "$part" 2>/dev/null
     owned
     said=$( (cat "$state/line.{id}" >>"$journal") 2>&1) || broken "$said"
@@ -96,6 +96,38 @@ _RECEIVE = """\
 owned
 said=$(tar -x -m -o -f - 2>&1) || broken "$said"
 owned
+"""
+
+# one line per input, each base64 of gzip: a shell reads lines from a pipe byte by byte, and addresses are long.
+# Addresses are read from a pipe, are never an argument, and no message repeats them. Without -q the person's own
+# ~/.curlrc could keep them somewhere.
+_PULL = """\
+owned
+type printf | grep -q builtin || {{ echo "cannot this shell has no printf of its own"; exit 0; }}
+command -v curl >/dev/null || {{ echo "cannot there is no curl"; exit 0; }}
+plain() {{ printf '%s' "$1" | base64 -d | gunzip; }}
+take() {{ IFS= read -r text || broken "the portion is not whole"; }}
+take
+said=$( (plain "$text" >"$state/list.{id}") 2>&1) || broken "$said"
+take
+said=$( (plain "$text" >"$state/line.{id}") 2>&1) || broken "$said"
+take
+(cd "$part" && plain "$text" | xargs -0 sh -c 'for f; do case $f in */) mkdir -p "$f" ;; *) : >"$f" ;; esac; done' make)
+lanes=
+while [ "${{#lanes}}" -lt {lanes} ]; do
+    take
+    lanes=x$lanes
+    [ -n "$text" ] || continue
+    (
+        cd "$part" || exit
+        plain "$text" | curl -q -sS --fail --globoff --connect-timeout 20 --retry 3 \
+            --speed-limit 1000 --speed-time 60 -K - 2>"../$state/said.${{#lanes}}"
+    ) &
+done
+wait
+note=$(cat "$state"/said.* 2>/dev/null | sed 's#[a-z]*://[^ ]*#an address#g' | sort | uniq -c | sort -rn)
+note=$(printf '%s\\n' "$note" | head -n 3 | tr '\\n' ' ')
+rm -f "$state"/said.*
 """
 
 _CHECK = """\
@@ -175,9 +207,10 @@ def script(body: str, folder: str, name: str, content: str, token: str, **values
     return start + ("" if body is BEGIN else _ENTER) + body.format(**given)
 
 
-BEGIN, RECEIVE, CHECK, NOTE, OPEN, FINISH, LEAVE = (
+BEGIN, RECEIVE, PULL, CHECK, NOTE, OPEN, FINISH, LEAVE = (
     _BEGIN,
     _RECEIVE + _PROVE,
+    _PULL + _PROVE,
     _CHECK,
     _NOTE,
     _OPEN,
