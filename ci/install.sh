@@ -6,6 +6,8 @@ source "$(dirname "$0")/common.sh"
 if ! command -v ecflow_server >/dev/null || ! command -v ecflow_client >/dev/null; then
     apt_need ecflow-server ecflow-client
 fi
+# other machines are reached by these
+apt_need openssh-client rsync
 # with a compiler the embedded ecFlow server can be kept on loopback; without one it is open to the network, and says so
 command -v cc >/dev/null || apt_need gcc libc6-dev
 PYTHON=$(python311)

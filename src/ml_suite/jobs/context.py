@@ -31,7 +31,7 @@ class Job:
             If the host is not one of the deployment's.
         """
         resolved = Resolved.load()
-        host = os.environ.get("ML_SUITE_HOST") or next(iter(resolved.hosts))
+        host = os.environ.get("ML_SUITE_HOST") or resolved.ops
         if host not in resolved.hosts:
             raise ConfigError(
                 f"host {host!r} is not in the deployment", f"It has {', '.join(resolved.hosts)}."

@@ -114,6 +114,9 @@ def _add_limits(suite: ecflow.Suite, resolved: Resolved) -> None:
     for host, use in resolved.deployment.hosts.items():
         suite.add_limit(node_name(host), use.limit)
     suite.add_limit("deliver", 1)
+    if resolved.remote:
+        # machines are slow each in its own way: none waits for another
+        suite.add_limit("collect", len(resolved.remote))
     if len(resolved.remote) > 1:
         suite.add_limit(PLACED, sum(resolved.deployment.hosts[host].limit for host in resolved.remote))
 

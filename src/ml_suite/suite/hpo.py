@@ -106,7 +106,7 @@ def collect_tasks(tasks: Sequence[Task], scope: Scope, step: int, number: str | 
                 tries=TRIES_SAFE,
                 labels=("collected",),
                 variables={"WHAT": what} if alone else {"WHAT": what, "TARGET": ",".join(hosts)},
-                limit="deliver",
+                limit="collect",
             )
         )
     return found
