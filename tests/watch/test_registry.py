@@ -8,6 +8,7 @@ import pytest
 
 from ml_suite.errors import MlSuiteError
 from ml_suite.server.address import Address
+from ml_suite.services.addresses import Places
 from ml_suite.watch import registry
 from ml_suite.watch.registry import Served, Watched
 
@@ -50,12 +51,26 @@ def test_a_password_file_of_the_deploying_shell_is_remembered(
 ) -> None:
     monkeypatch.setenv("ECF_PASSWD", "/home/me/ecf.passwd")
     address = Address("far.example.int", 3141, "--server")
-    one = registry.served(address, None)
+    one = registry.served(tmp_path, address, None)
     monkeypatch.delenv("ECF_PASSWD")
     # a later deploy from a shell without it does not forget it
-    assert registry.served(address, one).passwd == "/home/me/ecf.passwd"
+    assert registry.served(tmp_path, address, one).passwd == "/home/me/ecf.passwd"
     with registry.alone(tmp_path):
-        registry.write(tmp_path, {address.identity: one.with_suite("demo", [A], [])})
+        registry.write(tmp_path, {registry.identity(tmp_path, address): one.with_suite("demo", [A], [])})
     monkeypatch.setenv("ECF_HOST", "far.example.int")
     monkeypatch.setenv("ECF_PORT", "3141")
     assert registry.mine(tmp_path).environment == {"ECF_PASSWD": "/home/me/ecf.passwd"}
+
+
+def test_a_server_is_the_same_by_whatever_name_it_is_called(tmp_path: Path) -> None:
+    names = ("localhost", "127.0.0.1")
+    assert {registry.identity(tmp_path, Address(n, 3141, "x")) for n in names} == {"localhost:3141"}
+    folder = Places(tmp_path).ecflow_address
+    folder.parent.mkdir(parents=True)
+    folder.write_text('{"host": "localhost", "port": 3141, "passwd": "/p"}')
+    for name in names:
+        # as after `ml-suite services env`: the login is the shell's
+        address = Address(name, 3141, "from ECF_HOST")
+        assert registry.identity(tmp_path, address) == registry.EMBEDDED
+        assert registry.served(tmp_path, address, None).embedded
+    assert registry.identity(tmp_path, Address("far.example.int", 3141, "x")) == "far.example.int:3141"

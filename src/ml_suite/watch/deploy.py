@@ -65,8 +65,8 @@ def deploy(
         reach.save(way)
     with registry.alone(home):
         servers = registry.read(home)
-        identity = server.address.identity
-        one = registry.served(server.address, servers.get(identity))
+        identity = registry.identity(home, server.address)
+        one = registry.served(home, server.address, servers.get(identity))
         one = one.with_suite(suite, hosts, server.suites())
         if not one.hosts and server.fetch(SUITE) is None:
             return None

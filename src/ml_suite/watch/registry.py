@@ -14,9 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ml_suite import atomic
-from ml_suite.errors import MlSuiteError
+from ml_suite.errors import MlSuiteError, ServerUnreachable
 from ml_suite.server.address import Address, find
 from ml_suite.services.addresses import client_environment
+
+EMBEDDED = "the embedded server"
+"""That of `ml-suite services`, whose port may change."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def file(home: Path) -> Path:
 
 
 def read(home: Path) -> dict[str, Served]:
-    """Servers by `Address.identity`.
+    """Servers by `identity`.
 
     Raises
     ------
@@ -120,9 +123,24 @@ def alone(home: Path) -> Iterator[None]:
         yield
 
 
-def served(address: Address, before: Served | None) -> Served:
+def identity(home: Path, address: Address) -> str:
+    """One name for one server, however a shell calls it: the suites of two shells must not drop each other's hosts."""
+    if _embedded(home, address):
+        return EMBEDDED
+    return f"localhost:{address.port}" if address.here else str(address)
+
+
+def _embedded(home: Path, address: Address) -> bool:
+    # a shell with the server's own ECF_PASSWD reaches the embedded server by an address of its own
+    try:
+        return address.here and address.port == int(client_environment(home)["ECF_PORT"])
+    except ServerUnreachable:
+        return False
+
+
+def served(home: Path, address: Address, before: Served | None) -> Served:
     """Facts of a server now, with the suites of BEFORE."""
-    embedded = bool(address.environment)
+    embedded = _embedded(home, address)
     passwd = None if embedded else os.environ.get("ECF_PASSWD") or (before.passwd if before else None)
     return Served(address.host, address.port, embedded, passwd, before.suites if before else {})
 
@@ -153,7 +171,7 @@ def mine(home: Path) -> Address:
     address = find(home)
     known = None
     with suppress(MlSuiteError):
-        known = read(home).get(address.identity)
+        known = read(home).get(identity(home, address))
     return _with_password(address, known.passwd if known else None)
 
 
