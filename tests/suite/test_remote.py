@@ -115,7 +115,7 @@ def test_a_trial_waits_until_one_of_its_machines_has_the_data_and_is_open(remote
     assert [limit.name() for limit in shard.inlimits] == ["placed"]
     limits = {limit.name(): limit.limit() for limit in remote.defs.find_suite("storm_demo").limits}
     assert limits["placed"] == limits["near"] + limits["far_away"]
-    assert [label.name() for label in shard.labels] == ["place", "best"]
+    assert [label.name() for label in shard.labels] == ["job", "place", "best"]
 
 
 def test_what_the_machines_trained_is_brought_home_before_it_is_looked_at(remote: Built) -> None:

@@ -134,6 +134,8 @@ def add_host(node: ecflow.Node, host: str, scope: Scope, limit: str | None = Non
 
 def _add_submission(node: ecflow.Task, task: Task, places: Sequence[str], scope: Scope) -> None:
     """What the submit command reads from the job, as variables that an operator may change."""
+    # for what the sweep finds out of it
+    node.add_label("job", "-")
     node.add_variable("ML_SUITE_SCHEDULER", "slurm")
     node.add_variable("ML_SUITE_PLACES", ",".join(places))
     node.add_variable("ML_SUITE_RESOURCES", task.asks)

@@ -74,9 +74,14 @@ stop() {
         kill -TERM "$child" 2>/dev/null
         wait "$child"
     fi
-    if [ -n "${ML_SUITE_JOB:-}" ] && [ ! -e "$ML_SUITE_JOB/withdrawn" ] && [ "$ML_SUITE_LINK" -lt "$ML_SUITE_LINKS" ]; then
-        printf 'again\n' >"$ML_SUITE_OUTCOME"
-        exit 75
+    if [ -n "${ML_SUITE_JOB:-}" ] && [ ! -e "$ML_SUITE_JOB/withdrawn" ]; then
+        if [ "$ML_SUITE_LINK" -lt "$ML_SUITE_LINKS" ]; then
+            printf 'again\n' >"$ML_SUITE_OUTCOME"
+            exit 75
+        fi
+        # only the scheduler knows why: a node that was lost is no failure of the task, and the sweep asks it
+        printf 'stopped by %%s\n' "$1" >"$ML_SUITE_OUTCOME"
+        exit 143
     fi
     fail "stopped by $1 (kill, walltime or preemption)"
 }
