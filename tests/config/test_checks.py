@@ -239,6 +239,20 @@ def test_another_architecture_is_noted(elsewhere: Path) -> None:
     assert "big has aarch64 processors" in notes(elsewhere)
 
 
+def test_a_host_without_internet_fetches_nothing_itself(elsewhere: Path) -> None:
+    edit(elsewhere, ("{account: p}", "{account: p, transfer: pull}"))
+    for login, count in (("true", 0), ("false", 1)):
+        internet = f"internet: {{login: {login}, compute: false}}\n"
+        (elsewhere / "hosts" / "big.yaml").write_text(BIG + internet)
+        assert len(errors(elsewhere)) == count
+    assert (
+        "the login nodes of big do not reach the outside | write `transfer: stream`" in errors(elsewhere)[0]
+    )
+    edit(elsewhere, ("transfer: pull", "object_store: 'https://s3.example'"))
+    with pytest.raises(FileError, match="object_store: is for `transfer: pull`"):
+        errors(elsewhere)
+
+
 def test_an_environment_without_anemoi_is_a_warning(project: Path, tmp_path: Path) -> None:
     python = tmp_path / "cache" / "ml-suite" / "anemoi" / "bin" / "python"
     python.parent.mkdir(parents=True)

@@ -306,6 +306,18 @@ class Use(Strict):
     """What setup installs for the jobs; default: nothing, the environment is there."""
     server: Annotated[str, Field(pattern=r"^[A-Za-z0-9.\-]+:[1-9]\d{0,4}$")] | None = None
     """NAME:PORT under which jobs there reach the ecFlow server; default: the server's own address."""
+    transfer: Literal["stream", "pull"] = "stream"
+    """How datasets come to another machine: through this one, or fetched by its login node."""
+    object_store: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    """Address of the object store as the host reaches it, for `transfer: pull`; default: the same as here."""
+
+    @model_validator(mode="after")
+    def _address_of_a_pull(self) -> Self:
+        if self.object_store and self.transfer != "pull":
+            raise ValueError(
+                "object_store: is for `transfer: pull`; through this machine its own address is used"
+            )
+        return self
 
 
 class Evaluation(Strict):

@@ -81,6 +81,9 @@ def _use(source: Source, name: str, host: Host, use: Use) -> Iterator[Finding]:
         named(host, use.partition or host.partition, use.qos or host.qos)
     except ConfigError as error:
         yield source.finding(Severity.ERROR, (*where, "partition"), error.message, error.hint)
+    if use.transfer == "pull" and host.internet and not host.internet.login:
+        message, hint = f"the login nodes of {name} do not reach the outside", "write `transfer: stream`"
+        yield source.finding(Severity.ERROR, (*where, "transfer"), message, hint)
     if host.architecture not in (None, platform.machine()):
         message = (
             f"{name} has {host.architecture} processors: no program built for {platform.machine()} runs there"
