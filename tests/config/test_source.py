@@ -68,6 +68,7 @@ def test_the_form_of_a_message(valid: str) -> None:
         ("recipes/r.yaml}", "r.yaml, parts: yes}", "2:34", "write a whole number", None),
         ("recipes/r.yaml}", "r.yaml, parts: true}", "2:34", "write a whole number", None),
         ("recipes/r.yaml}", "r.yaml, store: /data}", "2:34", "s3://bucket/prefix", None),
+        ("suite: aifs", "suite: ml-suite", "1:8", "/ml_suite is the suite that watches", "another name"),
         ("recipes/r.yaml}", "r.yaml, host: b}", "2:33", "'b' is not under hosts", "this deployment has a"),
         ("gpus: 4", "gpus: -1", "5:21", "this must be at least 0", None),
         ("gpus: 4", "gpus: four", "5:21", "write a whole number", None),

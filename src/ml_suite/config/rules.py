@@ -12,16 +12,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ml_suite import quantities
-from ml_suite.config.deployment import Software, Training
+from ml_suite.config.deployment import Software, Training, node_name
 from ml_suite.config.findings import Problem
 from ml_suite.config.wording import nearest
 
 Data = dict[str, Any]
 
+WATCH = "ml_suite"
+"""Node of the suite of `ml_suite.watch`."""
+
 
 def problems(data: Data) -> Iterator[Problem]:
     """Every rule that a deployment breaks."""
-    for rule in (_hosts, _software, _trainer, _keep, _shards, _walltimes, _periods, _twice):
+    for rule in (_suite, _hosts, _software, _trainer, _keep, _shards, _walltimes, _periods, _twice):
         yield from rule(data)
 
 
@@ -47,6 +50,13 @@ def _duration(value: Any) -> timedelta | None:
         return quantities.duration(value)
     except ValueError:
         return None
+
+
+def _suite(data: Data) -> Iterator[Problem]:
+    """The suite that watches over the machines keeps its name."""
+    name = data.get("suite")
+    if isinstance(name, str) and node_name(name) == WATCH:
+        yield Problem(("suite",), f"/{WATCH} is the suite that watches over the machines", "choose another name")
 
 
 def _hosts(data: Data) -> Iterator[Problem]:
