@@ -74,7 +74,10 @@ def scripts(repository: Path) -> Path:
     return repository / "suites" / "scripts"
 
 
-WAITING = "run sh -c 'sleep 60 & trap \"echo > $ML_SUITE_JOB/warned; kill $!; exit 1\" TERM; : > $ML_SUITE_JOB/began; wait'"
+WAITING = (
+    "run sh -c 'sleep 60 & trap \"echo > $ML_SUITE_JOB/warned; kill $!; exit 1\" TERM; "
+    ": > $ML_SUITE_JOB/began; wait'"
+)
 
 
 def test_a_job_tells_its_number_and_its_end(tmp_path: Path, scripts: Path) -> None:

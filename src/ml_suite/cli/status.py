@@ -144,7 +144,7 @@ def _maximize(deployment: Deployment | None, suite: str) -> bool:
 
 
 def _node(suite: str) -> str:
-    from ml_suite.config.deployment import node_name
+    from ml_suite.config.values import node_name
 
     return node_name(suite)
 

@@ -9,92 +9,28 @@ from __future__ import annotations
 
 import math
 import re
-import string
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    PlainSerializer,
-    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
 
-from ml_suite import quantities
-
-S3_ADDRESS = r"^s3://[^/\s]+(/\S*)?$"
-SERVICE = r"^(embedded|https?://\S+)$"
-SUITE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$"
-
-
-def node_name(name: str) -> str:
-    """Name of an ecFlow node: the same, with underscores where ecFlow takes no hyphens.
-
-    >>> node_name("aifs-o96")
-    'aifs_o96'
-    """
-    return name.replace("-", "_")
-
-
-WRITTEN = {"written": True}
-"""Validation context of values that a person wrote: a share then needs its percent sign."""
-
-
-def _share(value: object, info: ValidationInfo) -> float:
-    if isinstance(value, float) and not info.context:
-        return value
-    return quantities.fraction(value)
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(quantities.duration),
-    PlainSerializer(quantities.format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+\s*[smhdw])+$", "examples": ["30m", "12h"]}),
-]
-Share = Annotated[
-    float,
-    BeforeValidator(_share),
-    PlainSerializer(quantities.format_fraction, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "examples": ["5%"]}),
-]
-GpuHours = Annotated[
-    float,
-    BeforeValidator(quantities.gpu_hours),
-    PlainSerializer(quantities.format_gpu_hours, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*GPUh$", "examples": ["3000 GPUh"]}),
-]
-
-PLACEHOLDERS = ("account", "user", "home", "ml_suite_home", "cache")
-
-
-def _known_placeholders(text: str) -> str:
-    try:
-        names = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
-    except ValueError as error:
-        raise ValueError("a { or } is alone") from error
-    for name in names:
-        if name not in PLACEHOLDERS:
-            raise ValueError(f"{{{name}}} has no meaning; a path may hold {{{'}, {'.join(PLACEHOLDERS)}}}")
-    return text
-
-
-Template = Annotated[str, AfterValidator(_known_placeholders)]
-"""A path that may hold placeholders."""
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+\-]*$")]
-"""A word that a site gave out; it goes into command lines, so it is nothing but a word."""
-
-
-class Strict(BaseModel):
-    """Unknown keys are errors and nothing changes after parsing."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+from ml_suite.config.values import (
+    S3_ADDRESS,
+    SERVICE,
+    SUITE_NAME,
+    Duration,
+    GpuHours,
+    Name,
+    Share,
+    Strict,
+    Template,
+    node_name,
+)
 
 
 class Server(Strict):
@@ -160,13 +96,13 @@ class Training(Strict):
     """Training configuration of trainer anemoi: a Hydra YAML of anemoi-training."""
     command: list[str] | None = None
     """Program of trainer command; it is called with the path of trial.json as its last argument."""
-    files: list[str] = []
+    files: Annotated[list[str], Field(default_factory=list)]
     """Files that go with the suite to every host, where `{files}/NAME` in `command` names them; `{python}` is the
     environment's."""
     epochs: Annotated[int, Field(gt=0)] | None = None
     """Epochs of a training on all of the data; default: the training configuration's."""
     seed: Annotated[int, Field(ge=0)] = 0
-    overrides: dict[str, Any] = {}
+    overrides: Annotated[dict[str, Any], Field(default_factory=dict)]
     """Keys of the training configuration to set for every training."""
     periods: Periods | None = None
     environment: Template | None = None
@@ -279,7 +215,7 @@ class Software(Strict):
     """That Python on the host; default: `python3.11`, then `python3`, of the PATH."""
     image: str | None = None
     """Apptainer image, a file of this machine."""
-    options: list[str] = []
+    options: Annotated[list[str], Field(default_factory=list)]
     """Options of `apptainer exec`, such as --nv."""
     runtime: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./+\-]+$")] | None = None
     """Program that runs the image; default: apptainer, then singularity, of the PATH."""

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ml_suite import quantities
-from ml_suite.config.deployment import Software, Training, node_name
+from ml_suite.config.deployment import Software, Training
 from ml_suite.config.findings import Problem
+from ml_suite.config.values import node_name
 from ml_suite.config.wording import nearest
 
 Data = dict[str, Any]
@@ -56,7 +57,9 @@ def _suite(data: Data) -> Iterator[Problem]:
     """The suite that watches over the machines keeps its name."""
     name = data.get("suite")
     if isinstance(name, str) and node_name(name) == WATCH:
-        yield Problem(("suite",), f"/{WATCH} is the suite that watches over the machines", "choose another name")
+        yield Problem(
+            ("suite",), f"/{WATCH} is the suite that watches over the machines", "choose another name"
+        )
 
 
 def _hosts(data: Data) -> Iterator[Problem]:

@@ -19,8 +19,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ml_suite.config import rules, secrets, syntax, wording
-from ml_suite.config.deployment import WRITTEN, Deployment
+from ml_suite.config.deployment import Deployment
 from ml_suite.config.findings import FileError, Finding, Place, Problem, Severity
+from ml_suite.config.values import WRITTEN
 from ml_suite.errors import ConfigError
 
 Keys = tuple[str | int, ...]

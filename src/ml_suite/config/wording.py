@@ -13,8 +13,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ml_suite.config.deployment import S3_ADDRESS, SERVICE, SUITE_NAME
 from ml_suite.config.findings import Problem
+from ml_suite.config.values import S3_ADDRESS, SERVICE, SUITE_NAME
 
 PATTERNS = {
     SUITE_NAME: "a suite's name has letters, digits, '_', '-' and '.', and starts with none of the last two",

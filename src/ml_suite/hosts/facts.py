@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ml_suite.config.deployment import Duration, Strict, Template
+from ml_suite.config.values import Duration, Strict, Template
 
 Count = Annotated[int, Field(gt=0)]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ml_suite.config import locate
-from ml_suite.config.deployment import Name, Strict
+from ml_suite.config.values import Name, Strict
 from ml_suite.errors import ConfigError
 from ml_suite.home import cache, home
 from ml_suite.hosts.facts import Auth, Connections, Count, Endpoint, Internet, Partition, Paths

@@ -208,8 +208,12 @@ def parse(text: str, mark: str) -> Look:
             files[folder] = _files(body.splitlines())
         elif what == "size":
             files[folder] = replace(files[folder], size=rest)
-        elif what in ("reason", "outcome", "output"):
-            files[folder] = replace(files[folder], **{what: body})
+        elif what == "reason":
+            files[folder] = replace(files[folder], reason=body)
+        elif what == "outcome":
+            files[folder] = replace(files[folder], outcome=body)
+        elif what == "output":
+            files[folder] = replace(files[folder], output=body)
     return Look(queue, accounts, accounted, files, "; ".join(complaints))
 
 

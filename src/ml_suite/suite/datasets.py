@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ml_suite.config.deployment import Deployment, node_name
+from ml_suite.config.deployment import Deployment
+from ml_suite.config.values import node_name
 from ml_suite.suite.nodes import TRIES_SAFE, WATCH, Scope, Task, add_task, all_complete
 
 if TYPE_CHECKING:

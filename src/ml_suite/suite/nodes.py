@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_suite.binding import binding
-from ml_suite.config.deployment import node_name
 from ml_suite.config.resolved import Resolved
+from ml_suite.config.values import node_name
 from ml_suite.hosts.jobhost import JobHosts
 
 if TYPE_CHECKING:

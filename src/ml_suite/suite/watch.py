@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_suite.binding import binding
-from ml_suite.config.deployment import node_name
+from ml_suite.config.values import node_name
 from ml_suite.errors import ConfigError, MlSuiteError
 from ml_suite.suite.build import Built, script_files
 from ml_suite.suite.nodes import Places

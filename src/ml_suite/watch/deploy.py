@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ml_suite.config.deployment import node_name
+from ml_suite.config.values import node_name
 from ml_suite.errors import MlSuiteError
 from ml_suite.hosts import reach
 from ml_suite.watch import SUITE, registry

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_suite.config.deployment import node_name
+from ml_suite.config.values import node_name
 from ml_suite.errors import MlSuiteError
 from ml_suite.hosts import credentials, limits, reach
 from ml_suite.hosts.credentials import State
