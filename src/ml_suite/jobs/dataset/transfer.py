@@ -1,4 +1,4 @@
-"""Task transfer: fetch the dataset from the object store to this host, prove every file, tell the catalogue."""
+"""Task transfer: bring the dataset from the object store to a host, prove every file, tell the catalogue."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ml_suite.datasets.entry import registered_provenance
 from ml_suite.datasets.store import require_finished
+from ml_suite.errors import ConfigError
 from ml_suite.jobs.context import Job
 from ml_suite.jobs.dataset.moving import Moving
 from ml_suite.jobs.dataset.upload import address
@@ -16,7 +17,33 @@ from ml_suite.stores.s3 import get_file
 from ml_suite.stores.transfer import download_store
 
 
-def run(job: Job) -> None:
+def run(job: Job, host: str | None = None, full: bool = False) -> None:
+    """Bring the dataset to HOST; without one, or when it is this machine, by `download`.
+
+    Parameters
+    ----------
+    full
+        Read every file at another machine again, also when names and sizes are right.
+
+    Raises
+    ------
+    ConfigError
+        If the host is not one of the deployment's; else as `download` and `to_host.run`.
+    """
+    there = job.host if host is None else host
+    if there not in job.resolved.hosts:
+        raise ConfigError(
+            f"host {there!r} is not in the deployment", f"It has {', '.join(job.resolved.hosts)}."
+        )
+    if there != job.host and job.resolved.hosts[there].remote:
+        from ml_suite.jobs.dataset import to_host
+
+        to_host.run(job, there, full)
+        return
+    download(job)
+
+
+def download(job: Job) -> None:
     """Download the dataset to where trainings on this host read it; a stopped download goes on.
 
     Raises
