@@ -153,9 +153,7 @@ def _any(value: object) -> object:
 Hosts = Annotated[
     list[str] | None,
     BeforeValidator(_any),
-    WithJsonSchema(
-        {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"const": "any"}, {"type": "null"}]}
-    ),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"const": "any"}]}),
 ]
 
 
