@@ -25,6 +25,9 @@ from ml_suite.transfers.shards import Shard, Size
 SIZE = Size(bytes=1 << 30, files=8192)
 """Of a portion: one process at the host each, so that no site's limit of computing time is met."""
 
+_ROOMY = 4
+"""Commands at once that a host must allow before a transfer takes two of them."""
+
 _Answer = tuple[int, str, str]
 
 
@@ -43,6 +46,9 @@ class Stream:
         with Reader(store, self.where.key) as reader, ThreadPoolExecutor(1) as waiting:
             try:
                 for shard in portions:
+                    if before and place.target.way.sessions < _ROOMY:
+                        yield before.outcome(place)
+                        before = None
                     sent = self._send(place, shard, reader, moved, waiting)
                     if before:
                         yield before.outcome(place)
