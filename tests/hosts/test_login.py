@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_suite.hosts import slurm_facts
+from ml_suite.hosts import slurm_facts, sshconfig
 from ml_suite.hosts.host import load
 from tests.hosts.sshd_fixture import NAME, Sshd
 
@@ -253,3 +253,13 @@ def test_queues_are_compared_with_the_host_file(home: Path, tmp_path: Path) -> N
         "gpu has 4 GPUs a node, the host file says 8",
         "there is no partition gone (there are: dev, gpu, old)",
     ]
+
+
+def test_a_user_without_an_ssh_configuration(sshd: Sshd, home: Path) -> None:
+    """Everything comes from the host file then; ssh refuses to include a file that anybody can write."""
+    (home / ".ssh" / "config").unlink()
+    text = sshconfig.write(sshd.way).read_text()
+    words = ["ssh", "-G", "-F", str(sshd.way.file("conf")), NAME]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Include /etc/ssh/ssh_config" in text

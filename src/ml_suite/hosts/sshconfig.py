@@ -57,7 +57,9 @@ def write(way: Reach) -> Path:
     """Write the ssh configuration of an endpoint, 0600."""
     path = way.file("conf")
     text = _SETTINGS.format(name=way.name)
-    text += f'Include "{_user_config()}"\n\nHost {_alias(way)} {_pinned(way)}\n  HostName {_pinned(way)}\n'
+    # a file that anybody can write, such as /dev/null, cannot be included
+    text += f'Include "{own}"\n' if (own := _user_config()).is_file() else ""
+    text += f"\nHost {_alias(way)} {_pinned(way)}\n  HostName {_pinned(way)}\n"
     text += f"  User {way.user}\n" if way.user else ""
     text += "\nMatch all\nInclude /etc/ssh/ssh_config\n"
     if not path.exists() or path.read_text() != text:

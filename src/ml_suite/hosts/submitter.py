@@ -249,6 +249,7 @@ def _attempt(work: _Work) -> None:
     hosts = facts(ordered)
     unsent = work.where.state == PLACING
     host = _host(work, ordered, hosts) if unsent else work.where.host
+    hosts.host(host)
     way = reach.known(host)
     key = order.key_of_job(work.job.credentials())
     _end_elsewhere(work, host)
