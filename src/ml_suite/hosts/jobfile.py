@@ -23,7 +23,6 @@ from ml_suite import atomic
 PLACING, SUBMITTING, SUBMITTED, ENDED = "placing", "submitting", "submitted", "ended"
 """States of a `Remote`."""
 
-_DEFAULT = re.compile(r"""["']*\$\{[A-Z_]+:-([^}'"]*)\}["']*""")
 _EXPORT = re.compile(r"^export (ECF_[A-Z]+)='?([^'\n]*)'?$", re.MULTILINE)
 
 
@@ -119,9 +118,7 @@ class JobFiles:
 
     def credentials(self) -> dict[str, str]:
         """ECF_* variables that the script exports, to speak for the job; never to be printed."""
-        found = _EXPORT.findall(self.script.read_text())
-        # a job elsewhere may bring its own: ${NAME:-value}
-        return {name: m[1] if (m := _DEFAULT.fullmatch(value)) else value for name, value in found}
+        return dict(_EXPORT.findall(self.script.read_text()))
 
     @property
     def password(self) -> str | None:
