@@ -209,6 +209,16 @@ def test_a_lost_node_is_no_fault_of_the_training(tmp_path: Path, job: Path) -> N
     assert not left(job)
 
 
+def test_ranks_that_never_began_say_nothing_about_the_training(tmp_path: Path, job: Path) -> None:
+    (job / "lost").touch()
+    result = run(trial(tmp_path))
+    assert result.state is TrialState.PREEMPTED
+    assert result.reason == "the scheduler did not start its ranks: srun: error: Node failure"
+    assert len(calls(job)) == 1
+    (job / "lost").unlink()
+    assert run(trial(tmp_path)).state is TrialState.COMPLETE
+
+
 def test_a_job_that_is_told_to_stop_stops_every_rank_in_order(tmp_path: Path, job: Path) -> None:
     spec, stop = trial(tmp_path, "stop"), threading.Event()
     soon(stop, spec)

@@ -62,6 +62,9 @@ def interrupted(spec: TrialSpec, ended: Ended) -> Outcome | None:
         return Outcome(TrialState.PREEMPTED, "stopped because its job was told to stop")
     if ended.stop is Stop.WALLTIME:
         return Outcome(TrialState.FAILED, f"{LATE} its walltime of {spec.budget.walltime:g} s")
+    if ended.stop is Stop.START:
+        words = last_words(spec.output / "log.txt")
+        return Outcome(TrialState.PREEMPTED, f"the scheduler did not start its ranks: {words}")
     if ended.stop is Stop.NODE:
         return Outcome(TrialState.PREEMPTED, f"a node of the job does not answer any more{ended.where}")
     if ended.killed_by:

@@ -47,6 +47,8 @@ class Stop(Enum):
     JOB = "job"
     NODE = "node"
     """A node of the job was lost."""
+    START = "start"
+    """No rank ever began."""
 
 
 @dataclass(frozen=True)

@@ -81,18 +81,21 @@ def end(folder: Path) -> None:
 def told(folder: Path, ended: Ended) -> Ended:
     """Say how a step ended: srun's own code is the highest one of all ranks, most of which it killed itself."""
     ended = replace(ended, cpu_seconds=None)
+    words = _words(folder / ranks.FALLEN)
+    began = bool(words) or _step(folder) is not None
     if ended.code < 0:
         end(folder)  # srun is gone, its ranks need not be
     (folder / ranks.STEP).unlink(missing_ok=True)
-    words = _words(folder / ranks.FALLEN)
     if len(words) >= 3:
         code = 128 + 15 if "told" in words[3:] else int(words[2])
         ended = replace(ended, code=_signalled(code), rank=int(words[0]), host=words[1])
     else:
         ended = replace(ended, code=_signalled(ended.code))
-    if ended.code and ended.stop is Stop.ITSELF and not _nodes_answer():
-        return replace(ended, stop=Stop.NODE)
-    return ended
+    if not ended.code or ended.stop is not Stop.ITSELF:
+        return ended
+    if not began:
+        return replace(ended, stop=Stop.START)
+    return ended if _nodes_answer() else replace(ended, stop=Stop.NODE)
 
 
 def free_port() -> int:
