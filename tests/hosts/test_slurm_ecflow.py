@@ -249,6 +249,23 @@ def test_cancelling_what_may_have_arrived(start: Callable[..., Suite], slurm: Sl
     assert set(suite.states()) <= {"CANCELLED"}
 
 
+def test_cancelling_what_may_have_arrived_while_the_host_is_away(
+    start: Callable[..., Suite], slurm: Slurm, sshd: Sshd
+) -> None:
+    slurm.how("sbatch", "slow 2")
+    suite = start("sleep 100")
+    wait_for(lambda: len(slurm.calls("sbatch")) == 1, "sbatch")
+    sshd.stop()
+    assert kill(suite).startswith("the host could not be asked")
+    assert suite.state() == "submitted", "unknown is not failed"
+    sshd.start()
+    suite.wait("aborted", 60)
+    # it says so itself if it had started by then
+    assert "cancelled by the operator" in suite.reason() or "stopped by TERM" in suite.reason()
+    wait_for(lambda: set(suite.states()) <= {"CANCELLED"}, "the end of what may have arrived")
+    assert len(slurm.calls("sbatch")) == 1
+
+
 def test_a_host_that_comes_back_gets_the_job(start: Callable[..., Suite], sshd: Sshd) -> None:
     sshd.stop()
     suite = start("true")

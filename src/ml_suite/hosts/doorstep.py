@@ -259,7 +259,7 @@ while [ -n "$left" ] && [ "$rounds" -lt "$WAIT" ]; do
     rounds=$((rounds + 1))
     left=$(alive) || stop $UNTOLD "squeue: $(words "$JOB/squeue.err")"
 done
-[ -z "$left" ] || stop $UNTOLD "Slurm was told to cancel it, and it has not ended in $rounds s"
+[ -z "$left" ] || [ "$WAIT" -eq 0 ] || stop $UNTOLD "Slurm was told to cancel it, and it has not ended in $rounds s"
 began=no
 for claim in "$JOB"/claim.*; do [ ! -d "$claim" ] || began=yes; done
 stop 0 "was ${before:+there}" "began $began" "outcome $(head -n 1 "$JOB/outcome" 2>/dev/null)" \\

@@ -11,7 +11,7 @@ from pathlib import Path
 from ml_suite import atomic
 from ml_suite.errors import HostError, MlSuiteError, OutcomeUnknown
 from ml_suite.hosts import channel, doorstep, order, reach, states, submission, submitter
-from ml_suite.hosts.jobfile import ENDED, PLACING, SUBMITTED, JobFiles, Remote
+from ml_suite.hosts.jobfile import ENDED, PLACING, SUBMITTED, SUBMITTING, JobFiles, Remote
 from ml_suite.hosts.states import Outcome, Seen
 from ml_suite.hosts.voice import say
 
@@ -106,7 +106,8 @@ def kill(job: JobFiles) -> str:
     Raises
     ------
     MlSuiteError
-        If the host could not be asked; the job may go on.
+        If the host could not be asked: a job that runs goes on; one whose submission was under way is cancelled as
+        soon as the host can be asked.
     """
     where = job.remote
     if where is None:
@@ -120,7 +121,15 @@ def kill(job: JobFiles) -> str:
         _tell(job, where, f"abort {CANCELLED_EARLY}")
         return "cancelled: it had not been sent to a host"
     _use_home(job)
-    told = submission.cancel(where, GRACE)
+    if where.state == SUBMITTING:
+        # from here on nobody submits it, whatever becomes of this process
+        atomic.write(job.beside(".outcome"), f"abort {CANCELLED_EARLY}\n", mode=0o600)
+    try:
+        told = submission.cancel(where, GRACE)
+    except MlSuiteError:
+        if where.state == SUBMITTING:
+            submitter.start(job, where)
+        raise
     if not told.began:
         _tell(job, where, f"abort {CANCELLED_EARLY}")
     elif not told.said:

@@ -32,6 +32,7 @@ from ml_suite.hosts.jobfile import (
 )
 from ml_suite.hosts.jobhost import JobHosts
 from ml_suite.hosts.order import Order
+from ml_suite.hosts.placement import NoRoom
 from ml_suite.hosts.ship import NotWritten
 from ml_suite.hosts.submission import Refused, Withdrawn
 from ml_suite.hosts.voice import clean, say
@@ -127,6 +128,11 @@ class _Work:
         text = text.replace(self.password, "***") if self.password else text
         print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')}  {' '.join(text.split())}", flush=True)
 
+    def note_new(self, text: str) -> None:
+        """One line, unless it is the last one again."""
+        if last_words(self.job) != text:
+            self.note(text)
+
     def record(self, where: Remote) -> None:
         """Write down how far it is."""
         self.where = where
@@ -220,7 +226,8 @@ def _run(work: _Work) -> None:
             return
         try:
             if work.job.outcome[0]:
-                # it was cancelled or refused, and ecFlow does not know yet
+                # it was cancelled or refused, and ecFlow or the host does not know yet
+                _withdraw(work)
                 _tell(work, work.job.outcome[0])
             else:
                 _attempt(work)
@@ -231,6 +238,10 @@ def _run(work: _Work) -> None:
         except (ConfigError, Refused, NotWritten) as error:
             _abort(work, error.message)
             return
+        except NoRoom as error:
+            # what decides is known here: nobody is asked over the network
+            work.note_new(error.message)
+            pause = FIRST_PAUSE
         except MlSuiteError as error:
             work.note(f"{error.message}{f' ({error.hint})' if error.hint else ''}")
         except OSError as error:
@@ -313,6 +324,12 @@ def _abort(work: _Work, reason: str) -> None:
         # first on disk: whoever takes it up tells it again and does not submit
         atomic.write(work.job.beside(".outcome"), f"abort {reason}\n", mode=0o600)
         _tell(work, f"abort {reason}")
+
+
+def _withdraw(work: _Work) -> None:
+    if work.where.state == SUBMITTING:
+        facts(order.read(work.job.script.read_text()))
+        submission.cancel(work.where, wait=0)
 
 
 def _tell(work: _Work, word: str) -> None:
