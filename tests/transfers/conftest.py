@@ -21,7 +21,7 @@ from ml_suite.transfers.place import Target
 from ml_suite.transfers.shards import Size
 from ml_suite.transfers.stream import Stream
 from tests.hosts.sshd_fixture import Sshd, home, sshd
-from tests.stores.conftest import RunningS3, RunningSeaweedFS, fill, s3, url
+from tests.stores.conftest import BUCKET, RunningS3, RunningSeaweedFS, fill, s3, url
 
 __all__ = ["home", "s3", "sshd", "url"]
 
@@ -116,7 +116,7 @@ class Delivery:
     def start(self, size: Size = SMALL, slow: float = 0.0, pauses: tuple[float, ...] = ()) -> Sending:
         """The same as a process of its own."""
         reach.save((self.sshd.way, self.sshd.way))
-        listed = self.source.with_name("wanted")
+        listed = self.folder.parents[1] / "wanted"
         self.wanted.save(listed)
         s3 = self.s3.connection
         given = {
@@ -161,7 +161,25 @@ def deliveries(sshd: Sshd, s3: RunningS3, url: str, tmp_path: Path) -> Callable[
     return make
 
 
+Uploaded = tuple[Path, str, Manifest]
+
+
+@pytest.fixture(scope="session")
+def uploaded(s3_server: RunningS3, tmp_path_factory: pytest.TempPathFactory) -> Uploaded:
+    """About two hundred small files and two large ones, in the object store once for all tests."""
+    source = fill(tmp_path_factory.mktemp("source") / "x.zarr", small=200)
+    url, wanted = f"s3://{BUCKET}/hundreds/x.zarr", manifest.build(source)
+    upload_store(source, url, wanted, s3_server.connection)
+    return source, url, wanted
+
+
 @pytest.fixture
-def delivery(deliveries: Callable[[Path], Delivery], tmp_path: Path) -> Delivery:
-    """About two hundred small files and two large ones."""
-    return deliveries(fill(tmp_path / "source" / "x.zarr", small=200))
+def delivery(uploaded: Uploaded, sshd: Sshd, s3_server: RunningS3, tmp_path: Path) -> Delivery:
+    """A host that is to get it; the test leaves source and objects as they are."""
+    return Delivery(sshd, s3_server, *uploaded, tmp_path / "host" / "work" / "datasets")
+
+
+@pytest.fixture
+def own(deliveries: Callable[[Path], Delivery], tmp_path: Path) -> Delivery:
+    """One whose source and objects belong to the test."""
+    return deliveries(fill(tmp_path / "source" / "x.zarr", small=60))

@@ -30,7 +30,7 @@ CHANNEL = 4 << 20
 
 
 @pytest.fixture(scope="session")
-def uploaded(s3_server: RunningS3, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Manifest]:
+def many(s3_server: RunningS3, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Manifest]:
     """Two thousand small files and three large ones, 35 MB, in the object store once for all tests."""
     source = fill(tmp_path_factory.mktemp("source") / "x.zarr", small=2000, large=3)
     url, wanted = f"s3://{BUCKET}/thousands/x.zarr", manifest.build(source)
@@ -39,10 +39,8 @@ def uploaded(s3_server: RunningS3, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def thousands(
-    uploaded: tuple[Path, str, Manifest], sshd: Sshd, s3_server: RunningS3, tmp_path: Path
-) -> Delivery:
-    return Delivery(sshd, s3_server, *uploaded, tmp_path / "host" / "work" / "datasets")
+def thousands(many: tuple[Path, str, Manifest], sshd: Sshd, s3_server: RunningS3, tmp_path: Path) -> Delivery:
+    return Delivery(sshd, s3_server, *many, tmp_path / "host" / "work" / "datasets")
 
 
 def test_killed_again_and_again(thousands: Delivery) -> None:

@@ -102,21 +102,19 @@ def test_no_address_and_no_key_is_seen_anywhere(
         assert sent.s3.connection.access_key_id not in text
 
 
-@pytest.mark.parametrize("key", ["data/3.0.0.0", "large.1"])
-@pytest.mark.parametrize("harm", ["flip", "delete"])
-def test_damage_in_the_object_store_is_named(delivery: Delivery, key: str, harm: str) -> None:
-    where = f"{delivery.location.key}/{key}"
-    admin = delivery.s3.admin
+@pytest.mark.parametrize(("key", "harm"), [("data/3.0.0.0", "delete"), ("large.1", "flip")])
+def test_damage_in_the_object_store_is_named(own: Delivery, key: str, harm: str) -> None:
+    where, admin = f"{own.location.key}/{key}", own.s3.admin
     data = admin.get_object(Bucket=BUCKET, Key=where)["Body"].read()
     if harm == "delete":
         admin.delete_object(Bucket=BUCKET, Key=where)
     else:
         admin.put_object(Bucket=BUCKET, Key=where, Body=bytes([data[0] ^ 1]) + data[1:])
     with pytest.raises(DeliveryError, match=f"1 objects are missing or damaged in the object store: {key}"):
-        delivery.run(carrier=pull(delivery))
+        own.run(carrier=pull(own))
     admin.put_object(Bucket=BUCKET, Key=where, Body=data)
-    assert delivery.run(carrier=pull(delivery)).objects == 1
-    delivery.assert_right()
+    assert own.run(carrier=pull(own)).objects == 1
+    own.assert_right()
 
 
 def test_a_host_that_does_not_reach_the_object_store_says_so_at_once(delivery: Delivery) -> None:
