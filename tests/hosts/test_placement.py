@@ -98,6 +98,9 @@ def test_what_is_known_beside_the_server_decides(hosts: JobHosts) -> None:
     with pytest.raises(HostBusy, match="keyed: 2 of 2 jobs there"):
         placement.choose(["keyed"], hosts, "shard", mine)
 
+    # what is over makes room at once, before everybody has been told
+    job(hosts, "second", Remote("keyed", "b", "/w/jobs/b", state=SUBMITTED, over=True))
+    assert placement.choose(["keyed"], hosts, "shard", mine).reason == "1 of 2 jobs there"
     # what has ended makes room, and counts against the budget: 8 GPUs for half an hour each
     job(hosts, "second", Remote("keyed", "b", "/w/jobs/b", state=ENDED))
     with_room = placement.choose(["keyed"], hosts, "shard", mine)

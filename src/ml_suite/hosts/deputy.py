@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ml_suite import atomic
 from ml_suite.hosts.jobfile import ENDED, JobFiles, Remote
@@ -108,9 +109,19 @@ def note(job: Job, line: str) -> None:
 
 def close(job: Job) -> None:
     """Nothing is left to do for a submission."""
+    _record(job, state=ENDED)
+
+
+def settle(job: Job, over: bool) -> None:
+    """Note that a job takes no more room at its host, or that it does again."""
+    if job.remote.over != over:
+        _record(job, over=over)
+
+
+def _record(job: Job, **changes: Any) -> None:
     # a later submission may have its record there by now
     if (now := job.files.remote) is not None and now.key == job.remote.key:
-        job.files.remember(replace(now, state=ENDED))
+        job.files.remember(replace(now, **changes))
 
 
 def resume(job: Job) -> str:

@@ -63,6 +63,8 @@ class Remote:
     """What the job calls itself to ecFlow."""
     placed: str = ""
     """Why this host was chosen of several."""
+    over: bool = False
+    """Its work has ended there; what is left is to be sure that ecFlow knows."""
 
     @property
     def in_hand(self) -> bool:

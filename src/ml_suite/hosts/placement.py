@@ -18,6 +18,10 @@ from ml_suite.hosts.jobfile import ENDED, JobFiles, files_of
 from ml_suite.hosts.jobhost import JobHost, JobHosts
 
 
+class NoRoom(HostBusy):
+    """No host can take the job now."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """A host and why it was taken."""
@@ -73,7 +77,7 @@ def pick(candidates: Sequence[Candidate], key: str) -> Choice:
 
     Raises
     ------
-    HostBusy
+    NoRoom
         If none can take it now; the message says why, host by host.
 
     >>> pick([Candidate("a", busy=2, limit=4), Candidate("b", busy=1, limit=8)], "x").host
@@ -82,7 +86,7 @@ def pick(candidates: Sequence[Candidate], key: str) -> Choice:
     able = [one for one in candidates if not one.obstacle]
     told = "; ".join(f"{one.host}: {one.obstacle}" for one in candidates if one.obstacle)
     if not able:
-        raise HostBusy(f"no host can take it: {told}", "It is placed as soon as one can.")
+        raise NoRoom(f"no host can take it: {told}", "It is placed as soon as one can.")
     least = min(one.share for one in able)
     equal = [one for one in able if one.share == least]
     taken = equal[int(hashlib.sha256(key.encode()).hexdigest(), 16) % len(equal)]
@@ -100,7 +104,7 @@ def choose(names: Sequence[str], hosts: JobHosts, kind: str, job: JobFiles) -> C
 
     Raises
     ------
-    HostBusy
+    NoRoom
         If none can take it now.
     ConfigError
         If the suite does not know a host.
@@ -156,4 +160,4 @@ def _there(folder: Path, job: JobFiles) -> list[tuple[str, bool]]:
         files_of(path.with_name(path.name.removesuffix(".job"))) for path in sorted(folder.rglob("*.job"))
     )
     sent = (one.remote for one in files if one.output != job.output)
-    return [(where.host, where.state != ENDED) for where in sent if where and where.host]
+    return [(w.host, w.state != ENDED and not w.over) for w in sent if w and w.host]

@@ -19,7 +19,7 @@ from ml_suite import atomic
 from ml_suite.errors import CredentialNeeded, HostBusy, HostUnreachable, MlSuiteError, OutcomeUnknown
 from ml_suite.home import home
 from ml_suite.hosts import channel, reach, slurm, submission
-from ml_suite.hosts.deputy import PATIENCE, Job, Voice, bring, close, label, last_words, note, resume
+from ml_suite.hosts.deputy import PATIENCE, Job, Voice, bring, close, label, last_words, note, resume, settle
 from ml_suite.hosts.jobfile import ENDED, SUBMITTING, files_of
 from ml_suite.hosts.look import Files, Look, look
 from ml_suite.hosts.reach import Reach
@@ -107,6 +107,9 @@ class Sweep:
             if place.standing in (Standing.BUSY, Standing.ENDED):
                 bring(job, files, files.output)
             memory = replace(memory, brought=files.print)
+        settle(
+            job, bool(evidence.links) and files.word != "" and all(s.outcome.ended for s in evidence.links)
+        )
         self._cancel += verdict.cancel
         if verdict.cancel and place.standing not in (Standing.BUSY, Standing.ENDED):
             self._withdraw.append(job.remote.folder)
