@@ -169,6 +169,7 @@ class _Delivery:
             gone += size
             self.progress(min(gone, total), total)
 
+        self.progress(done, total)
         for carried in self.carrier.carry(place, portions, moved):
             self.damaged.update(carried.damaged)
             if carried.bad:
