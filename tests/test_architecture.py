@@ -28,9 +28,9 @@ ALLOWED = {
 }
 
 NEVER = {
-    "click": {"jobs", "trainers", "study", "stores", "layout", "config", "hosts", "software"},
-    "rich": {"jobs", "trainers", "study", "stores", "layout", "config", "hosts", "software"},
-    "ruamel": {"jobs", "trainers", "study", "stores", "layout", "hosts"},
+    "click": {"jobs", "trainers", "study", "stores", "layout", "config", "hosts", "software", "transfers"},
+    "rich": {"jobs", "trainers", "study", "stores", "layout", "config", "hosts", "software", "transfers"},
+    "ruamel": {"jobs", "trainers", "study", "stores", "layout", "hosts", "transfers"},
     "ecflow": {
         "jobs",
         "trainers",
@@ -39,6 +39,7 @@ NEVER = {
         "layout",
         "config",
         "hosts",
+        "transfers",
         "cli",
         "services",
         "catalogue",

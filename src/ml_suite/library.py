@@ -59,6 +59,7 @@ def _copy(source: Path, target: Path) -> None:
     with target.open("wb") as f:
         f.write(source.read_bytes())
         f.flush()
+        os.fchmod(f.fileno(), 0o755 if os.access(source, os.X_OK) else 0o644)
         os.fsync(f.fileno())
 
 

@@ -24,9 +24,9 @@ def tasks(built: Built, host: str) -> list[str]:
 def test_only_a_host_with_a_spool_has_relays(tmp_path: Path, scripts: Path) -> None:
     built = build(tmp_path, scripts, Watched("far-away", ("/a", "/b")), Watched("direct"))
     first, relay, second, *rest = tasks(built, "far_away")
-    assert (first, relay, rest) == ("login", "relay", ["sweep", "courier"])
+    assert (first, relay, rest) == ("login", "relay", ["sweep", "courier", "transfers"])
     assert second.startswith("relay_")
-    assert tasks(built, "direct") == ["login", "sweep", "courier"]
+    assert tasks(built, "direct") == ["login", "sweep", "courier", "transfers"]
 
 
 def test_what_a_host_shows_is_on_its_family(tmp_path: Path, scripts: Path) -> None:

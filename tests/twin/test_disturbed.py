@@ -75,7 +75,7 @@ def rough(twin: Twin) -> Rough:
         for host in ("lumi-c2", "leonardo", "marenostrum5-c1"):
             twin.must("heal", host)
         operator.ops("ml-suite services up")
-    operator.until("/rough", seconds=600)
+    operator.until("/rough/lag", seconds=600)
     return Rough(operator, operator.ops("cat ~/ml-suite/services/ecflow/*.log"))
 
 
@@ -88,12 +88,12 @@ def stop_server(operator: Operator, known: list[str]) -> None:
 
 def test_nothing_turned_red(rough: Rough) -> None:
     assert " aborted: /rough" not in rough.log
-    assert rough.operator.state("/rough") == "complete"
+    assert rough.operator.state("/rough/main") == "complete"
 
 
 def test_the_result_is_that_of_an_undisturbed_run(rough: Rough) -> None:
     rough.operator.deploy("smooth", *LONGER, alone=True)
-    rough.operator.until("/smooth", seconds=600)
+    rough.operator.until("/smooth/lag", seconds=600)
     assert rough.operator.tables("rough") == rough.operator.tables("smooth")
 
 

@@ -85,7 +85,7 @@ def europe(twin: Twin) -> Europe:
             suite.locked[path] = operator.state(f"/europe/{path}")
         suite.label = operator.client("--get_state /ml_suite/jupiter")
         operator.log_in("leonardo", "jupiter")
-        operator.until("/europe")
+        operator.until("/europe/lag")
     finally:
         stop.set()
         watching.join()
@@ -132,7 +132,7 @@ def test_every_job_was_submitted_once(europe: Europe) -> None:
 
 def test_the_table_is_the_one_of_a_single_machine(europe: Europe) -> None:
     europe.operator.deploy("alone", alone=True)
-    europe.operator.until("/alone")
+    europe.operator.until("/alone/lag")
     one, other = europe.operator.tables("europe"), europe.operator.tables("alone")
     assert one == other
     assert [len(table.splitlines()) for table in one] == [1 + 24, 1 + 4]

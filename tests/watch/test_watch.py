@@ -209,7 +209,7 @@ def test_a_second_deployment_keeps_the_hosts_of_the_first(rig: Rig, certified: S
     rig.user_suite("other", far=NAME)
     assert rig.deploy("demo") is not None
     names = [n.name() for n in rig.node(HOST).nodes]
-    assert names == ["login", "relay", "sweep", "courier"]
+    assert names == ["login", "relay", "sweep", "courier", "transfers"]
     wait(lambda: not Path(f"/proc/{shell}").exists(), "end of the relay that nobody wants", 40)
     wait(lambda: rig.label(RELAY, "trouble") == "none", "the relay of the second suite", 90)
     assert rig.red() == []

@@ -147,7 +147,16 @@ def label(voice: Voice, place: Place, text: str) -> None:
     environment |= {"ECF_RID": voice.remote.rid, "ECF_TIMEOUT": str(PATIENCE), "ECF_DENIED": "1"}
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         command = ["ecflow_client", f"--label={LABEL}", clean(text)]
-        subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, timeout=60, check=False)
+        # the client prints the password when it gives up
+        subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
 
 
 _SECRET = re.compile(

@@ -14,7 +14,18 @@ from pathlib import Path
 from ml_suite.errors import MlSuiteError
 from ml_suite.jobs.context import Job
 
-JOBS = ("setup", "dataset", "study", "train", "collect", "deliver", "evaluate", "register", "archive", "clean")
+JOBS = (
+    "setup",
+    "dataset",
+    "study",
+    "train",
+    "collect",
+    "deliver",
+    "evaluate",
+    "register",
+    "archive",
+    "clean",
+)
 
 
 def main(arguments: list[str]) -> int:

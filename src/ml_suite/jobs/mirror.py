@@ -132,7 +132,7 @@ def courier(host: str, home: Path) -> str:
     One line: ``3 parcels, oldest 12 min; last contact 08:31``.
     """
     os.environ["ML_SUITE_HOME"] = str(home)
-    suites = _using(host, home)
+    suites = using(host, home)
     before = behind.read(home, host)
     contact, problem, hint = before.contact if before else None, "", None
     try:
@@ -153,7 +153,7 @@ def courier(host: str, home: Path) -> str:
     return seen.words(datetime.now(UTC))
 
 
-def _using(host: str, home: Path) -> list[Resolved]:
+def using(host: str, home: Path) -> list[Resolved]:
     """Deployed suites with jobs at the host; one that another version deployed waits for its next deploy."""
     found = []
     for path in sorted(home.glob("suites/*/resolved.json")):

@@ -111,7 +111,7 @@ def _add_host(family: ecflow.Family, host: Watched) -> None:
         relay.add_meter("waiting", 0, 1000, 1000)
         for label in ("counts", "delay", "trouble"):
             relay.add_label(label, "-")
-    for name in ("sweep", "courier"):
+    for name in ("sweep", "courier", "transfers"):
         task = _add_task(family, name, f"watch_{name}")
         task.add_trigger(f"/{SUITE}/{family.name()}:closed == clear")
         _add_cron(task)

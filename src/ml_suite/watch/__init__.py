@@ -7,6 +7,7 @@
     /ml_suite/HOST/relay       says to the server what jobs without a route left in their spool
     /ml_suite/HOST/sweep       what became of jobs that say nothing
     /ml_suite/HOST/courier     brings results beside the server
+    /ml_suite/HOST/transfers   carries datasets that the catalogue's queue wants there
     /ml_suite/admin/even, odd  start again what died
 
 A task that needs a host has ``inlimit /ml_suite/HOST:open``: while nobody is logged in it stays queued, and nothing

@@ -24,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
             _login(options.host)
         elif options.what == "courier":
             _courier(options.host, home())
+        elif options.what == "transfers":
+            _transfers(options.host, home())
         else:
             for line in revive(connect(registry.mine(home())), home()):
                 print(line)
@@ -39,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, about in {
         "login": "look whether commands run at HOST, and open or close its limit",
         "courier": "bring what jobs left at HOST beside the server",
+        "transfers": "carry the datasets that the catalogue's queue wants at HOST",
     }.items():
         what.add_parser(name, help=about).add_argument("host", metavar="HOST")
     what.add_parser("keep", help="start again what died")
@@ -64,6 +67,17 @@ def _courier(host: str, folder: Path) -> None:
     server = connect(registry.mine(home()))
     if node := node_of(server, host):
         server.alter(node.path, "label", "behind", behind)
+
+
+def _transfers(host: str, folder: Path) -> None:
+    from ml_suite.jobs.context import Job
+    from ml_suite.jobs.dataset.to_host import carry_out
+    from ml_suite.jobs.mirror import using
+
+    # suites that keep their data in the same folder there have one queue
+    jobs = {one.hosts[host].work: Job(one, one.ops) for one in using(host, folder)}
+    lines = [line for job in jobs.values() for line in carry_out(job, host)]
+    print("\n".join(lines) or "nothing waits")
 
 
 if __name__ == "__main__":

@@ -44,11 +44,18 @@ fi
 export PYTHONPATH=$ML_SUITE_LIB
 child=""
 
+# The client prints the password when it gives up; outputs are shown in ecFlowUI.
+ecflow() {
+    ecflow_client "$@" 2>&1 | while IFS= read -r line; do
+        printf '%%s\n' "${line//"$ECF_PASS"/***}" >&2
+    done
+}
+
 # What ecFlow is to be told is written down first, so that somebody else can say it if the job cannot.
 tell() {
     local word=$1 option=$2
     (umask 077 && printf '%%s\n' "$word" >"$ML_SUITE_OUTCOME")
-    if ecflow_client "$option"; then
+    if ecflow "$option"; then
         printf 'said\n' >>"$ML_SUITE_OUTCOME"
     fi
 }
@@ -107,7 +114,7 @@ trap 'stop HUP' HUP
 rm -f "$ML_SUITE_REASON"
 # a later job of a chain goes on where the first has said that it runs
 if [ -z "${ML_SUITE_JOB:-}" ] || [ ! -e "$ML_SUITE_JOB/init" ]; then
-    ecflow_client --init="$ECF_RID"
+    ecflow --init="$ECF_RID"
     [ -z "${ML_SUITE_JOB:-}" ] || : >"$ML_SUITE_JOB/init"
-    [ -z "${ML_SUITE_PLACED:-}" ] || ecflow_client --label=place "$ML_SUITE_PLACED" || :
+    [ -z "${ML_SUITE_PLACED:-}" ] || ecflow --label=place "$ML_SUITE_PLACED" || :
 fi
