@@ -9,7 +9,7 @@ if [ ! -e "$ENVIRONMENT/.complete" ]; then
     say "installing the benchmarks' peers in $ENVIRONMENT"
     rm -rf "$ENVIRONMENT"
     "$(python311)" -m venv "$ENVIRONMENT"
-    "$ENVIRONMENT/bin/pip" install -q pyflow-workflow-generator==3.6.0
+    "$ENVIRONMENT/bin/pip" install -q pyflow-workflow-generator==3.6.0 troika==0.2.7
     "$ENVIRONMENT/bin/python" -c 'import ecflow' 2>/dev/null ||
         ln -sfn /usr/lib/python3/dist-packages/ecflow "$ENVIRONMENT/lib/python3.11/site-packages/ecflow"
     touch "$ENVIRONMENT/.complete"
