@@ -40,7 +40,7 @@ def srun(arguments: list[str]) -> int:
     ranks = [_rank(i, step, given, command) for i in range(given.ntasks)]
     (HERE / f"{os.environ['SLURM_JOB_ID']}.{step}").write_text(" ".join(str(r.pid) for r in ranks))
     readers = [_copied(r.stdout, i if given.label else None) for i, r in enumerate(ranks) if r.stdout]
-    worst, sessions = 0, [rank.pid for rank in ranks]
+    worst = 0
     while ranks:
         for rank in [r for r in ranks if r.poll() is not None]:
             ranks.remove(rank)
@@ -49,7 +49,7 @@ def srun(arguments: list[str]) -> int:
             if code and given.kill_on_bad_exit:
                 _signal([r.pid for r in ranks], signal.SIGKILL)
         time.sleep(0.02)
-    _signal(sessions, signal.SIGKILL)  # a step leaves nothing behind
+    # a step goes on while something of it holds its output
     for reader in readers:
         reader.join()
     return worst

@@ -28,7 +28,7 @@ how = spec["params"].get("how", "well")
 with open(here / "calls", "a") as f:
     f.write(f"{rank}/{world} {os.environ['MASTER_ADDR']}\\n")
 resumed = (here / "resume").exists()
-worker = subprocess.Popen(["sleep", "600"]) if how in ("stop", "deaf") else None
+worker = subprocess.Popen(["sleep", "600"]) if how == "deaf" or how == "stop" and not resumed else None
 if how == "stop":
     def stop(*_):
         # as a training does that ends its data loaders in order
@@ -41,11 +41,16 @@ if how == "stop":
     signal.signal(signal.SIGTERM, stop)
 if how == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if how == "helper" and rank == 1:
+    # it ends without its helper, which holds the rank's output
+    helper = subprocess.Popen(["sleep", "600"])
+    (here / "helper").write_text(str(helper.pid))
+    sys.exit(5)
 if how == "error" and rank == 1:
     raise ValueError("no such layer")
 if how == "out of memory" and rank == 1:
     os.kill(os.getpid(), signal.SIGKILL)
-if how in ("error", "out of memory", "deaf", "hang") or how == "stop" and not resumed:
+if how in ("error", "out of memory", "deaf", "hang", "helper") or how == "stop" and not resumed:
     time.sleep(600)
 print(f"rank {rank} of {world}", flush=True)
 if rank == 0:
@@ -181,6 +186,15 @@ def test_a_rank_that_fails_takes_the_others_down_and_is_named(tmp_path: Path, jo
     assert time.monotonic() - begin < 30
     assert result.state is TrialState.FAILED
     assert result.reason == "exit code 1 (rank 1 on node1): ValueError: no such layer"
+    assert not left(job)
+
+
+def test_a_rank_that_fails_leaves_no_helper_behind(tmp_path: Path, job: Path) -> None:
+    """A helper that outlived it would hold the step's output, and the step would never end."""
+    spec = trial(tmp_path, "helper")
+    assert "exit code 5 (rank 1 on node1)" in run(spec).reason
+    stat = Path(f"/proc/{(spec.output / 'helper').read_text()}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
     assert not left(job)
 
 

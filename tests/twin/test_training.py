@@ -38,7 +38,7 @@ SECONDS = 240
 
 BATCH = """\
 #!/bin/bash
-#SBATCH --nodes=2 --ntasks-per-node=1 --cpus-per-task=1 --time=30 --no-requeue
+#SBATCH --nodes=2 --ntasks-per-node=1 --gpus-per-node=1 --cpus-per-task=1 --time=30 --no-requeue
 echo $$ >$SLURM_JOB_ID.pid
 {python} -m tests.trainers.run_specs "$@" &
 child=$!
@@ -54,7 +54,8 @@ import torch, torch.distributed as dist
 dist.init_process_group("gloo")  # env://, as under torchrun
 seen = torch.tensor([1.0 + dist.get_rank()])
 dist.all_reduce(seen)
-print("on", os.environ["SLURMD_NODENAME"], os.environ["LOCAL_RANK"], os.environ["GROUP_RANK"], flush=True)
+names = ("SLURMD_NODENAME", "LOCAL_RANK", "GROUP_RANK", "CUDA_VISIBLE_DEVICES")
+print("on", *(os.environ[name] for name in names), flush=True)
 if dist.get_rank() == 0:
     Path(sys.argv[1]).with_name("outcome.json").write_text(json.dumps({"value": seen.item()}))
 dist.destroy_process_group()
@@ -125,10 +126,7 @@ class Cluster:
         return events.read(copy)
 
     def nothing_runs(self) -> None:
-        """Make sure that no training lives on a node.
-
-        Data loaders of a killed program look for it every five seconds; a Slurm without cgroups leaves it to them.
-        """
+        """Make sure that no training lives on a node."""
         for host in ("lumi-c1", "lumi-c2"):
             self.until("! ps -eo args | grep -q '[a]nemoi-training train'", 15, host)
 
@@ -251,7 +249,7 @@ def test_a_program_written_for_torchrun_runs_unchanged(cluster: Cluster) -> None
     result = cluster.result("sum")
     assert (result.state, result.value) == (TrialState.COMPLETE, 3.0), result.reason
     said = [line for line in cluster.sh("cat sum/log.txt").splitlines() if " on " in line]
-    assert sorted(said) == ["0: on lumi-c1 0 0", "1: on lumi-c2 0 1"]
+    assert sorted(said) == ["0: on lumi-c1 0 0 0", "1: on lumi-c2 0 1 0"]
 
 
 def test_a_rank_that_fails_is_named_at_once(cluster: Cluster) -> None:

@@ -64,6 +64,17 @@ done
 [ "$code" -eq 0 ] && exit 0
 # only the first writes: the others fail because it did
 (set -C; echo "$RANK $SLURMD_NODENAME $code $told" >"$folder/fallen") 2>/dev/null || :
+# helpers that the program left behind would keep the step alive where no cgroup ends them
+group() {
+    stat=$(cat "/proc/$1/stat") && stat=${stat##*) } && stat=${stat#* } && stat=${stat#* } && echo "${stat%% *}"
+}
+if [ "$(group $$)" != "$(group "$PPID")" ]; then
+    if [ -z "$told" ]; then
+        kill -KILL 0  # neighbours in the group end as well: a rank has failed
+    elif [ "$LOCAL_WORLD_SIZE" -eq 1 ]; then
+        kill -TERM 0
+    fi
+fi
 # who was told to stop does not take down others that are still writing
 [ -n "$told" ] && exit 0
 exit "$code"
