@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -145,6 +146,7 @@ def cluster(storm: Storm, finished: Workshop, repository: Path) -> Iterator[Clus
         yield there
     finally:
         twin.must("down", "--purge")
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
