@@ -63,9 +63,8 @@ def rough(twin: Twin) -> Rough:
     try:
         # the machine beside the server loses connections, the relay and the server itself
         pids = operator.ops("python3 -", stdin=PIDS).split()
-        server = operator.ops("cat ~/ml-suite/services/ecflow/*.pid || true").split()
         twin.must("exec", "ops", f"kill -9 {' '.join(pids)}")
-        stop_server(operator, server)
+        end_server(operator)
         # the machines lose a node, the line, the right time
         twin.must("cut", "lumi-c2", "node")
         twin.must("cut", "leonardo", "half")
@@ -76,10 +75,10 @@ def rough(twin: Twin) -> Rough:
             twin.must("heal", host)
         operator.ops("ml-suite services up")
     operator.until("/rough/lag", seconds=600)
-    return Rough(operator, operator.ops("cat ~/ml-suite/services/ecflow/*.log"))
+    return Rough(operator, operator.ops("cat ~/ml-suite/services/ecflow/data/ecf.log"))
 
 
-def stop_server(operator: Operator, known: list[str]) -> None:
+def end_server(operator: Operator) -> None:
     """End the ecFlow server as a power cut would: it goes on from its last checkpoint."""
     told = json.loads(operator.ops("ml-suite services status --json"))
     pid = told["services"]["ecflow"]["pid"]
