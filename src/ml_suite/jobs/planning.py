@@ -198,6 +198,7 @@ def _freeze(job: Job, step1_epochs: int | None, **fields: Any) -> StudyPlan:
             "nothing says how many epochs a training has", "Set training.epochs in the deployment."
         )
     overrides = {**(composed.stated if composed else {}), **training.overrides}
+    fields["replicas"] = replicas_of(fields["replicas"], int(overrides.get(anemoi.GPUS_PER_MODEL) or 1))
     _require_samples(samples["subset"], fields["replicas"])
     plan = studies.freeze(
         suite=job.deployment.suite,
@@ -268,6 +269,17 @@ def require_shareable(plan: StudyPlan) -> None:
     for trial in range(plan.trials):
         params = trials.parameters(plan, trial) if plan.space else {}
         anemoi.scaled({**plan.overrides, **params}, layout)
+
+
+def replicas_of(gpus: dict[str, int], per_model: int) -> dict[str, int]:
+    """Copies of a model that takes several GPUs."""
+    for step, count in gpus.items():
+        if count % per_model:
+            raise StudyError(
+                f"{count} GPUs of {step} cannot be shared by models of {per_model}",
+                f"Ask for a multiple of {per_model}, or change {anemoi.GPUS_PER_MODEL}.",
+            )
+    return {step: count // per_model for step, count in gpus.items()}
 
 
 def _require_samples(samples: int, replicas: dict[str, int]) -> None:
