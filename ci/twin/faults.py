@@ -10,7 +10,7 @@ clock      HOST's clock is an hour ahead, for what starts from now on
 sessions   HOST's sshd allows one session for each connection that is opened from now on
 sshd       HOST's sshd is gone: connections are refused, open ones go on
 slurmd     Slurm's daemon on a compute node is gone, the jobs there go on
-slurmctld  a site's Slurm controller is gone, the jobs go on
+slurmctld  a site's Slurm controller is stopped, the jobs go on
 =========  ===================================================================================
 """
 
@@ -104,6 +104,8 @@ def _break_host(host: Host, kind: Kind) -> None:
             sshd.limit_sessions(host, _site(host.node), 1)
         case "sshd":
             sshd.stop(host)
+        case "slurmctld":
+            slurm.stop_controller(host)
         case _:
             host.stop_daemon(kind)
 

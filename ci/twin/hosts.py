@@ -130,9 +130,9 @@ class Host:
         if daemon := self._daemon(name):
             self.must(f"kill -{number.value} {daemon}")
 
-    def stop_daemon(self, name: str) -> None:
+    def stop_daemon(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """End a daemon and wait until it is gone; what it started goes on."""
-        self.signal_daemon(name, signal.SIGKILL)
+        self.signal_daemon(name, number)
         wait_for(lambda: not self.runs(name), lambda: f"{self.node.name}: {name} does not end")
 
     def _daemon(self, name: str) -> str:

@@ -187,7 +187,7 @@ def _start_site(site: Site, every: dict[str, Host], settings: Settings) -> None:
     if settings.accounting and accounting.start(login, site) and login.runs("slurmctld"):
         for host in with_slurm:
             slurm.configure(host, site, with_accounting=True)
-        login.stop_daemon("slurmctld")
+        slurm.stop_controller(login)
     slurm.start(login, compute)
     slurm.wait_nodes(login, compute)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import signal
 
 from ci.twin import accounting, auth
 from ci.twin.hosts import Host, wait_for
@@ -115,6 +116,11 @@ def start_controller(login: Host) -> None:
     """Start a site's controller."""
     if not login.runs("slurmctld"):
         login.start_daemon("slurmctld", "/usr/sbin/slurmctld -D -L /var/log/slurm/slurmctld.log")
+
+
+def stop_controller(login: Host) -> None:
+    """Stop a site's controller, as its administrators would: it writes down what it knows."""
+    login.stop_daemon("slurmctld", signal.SIGTERM)
 
 
 def start_node(host: Host) -> None:

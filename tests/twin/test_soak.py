@@ -49,7 +49,7 @@ def test_every_kind_of_damage_is_found(soak: ModuleType) -> None:
 
 @pytest.mark.twin
 def test_nothing_is_lost_or_done_twice_while_relays_and_connections_are_killed(twin: Twin) -> None:
-    options = ["--hosts", "leonardo,marenostrum5", "--jobs", "12", "--commands", "240", "--seconds", "20"]
+    options = ["--hosts", "leonardo,marenostrum5", "--jobs", "12", "--commands", "240", "--seconds", "14"]
     command = [sys.executable, str(twin.repository / "ci/bench/soak.py"), *options, "--relays", "4"]
     done = subprocess.run(
         command, env=twin.environment, capture_output=True, text=True, timeout=4 * LIMIT, check=False
