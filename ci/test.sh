@@ -1,20 +1,19 @@
 #!/usr/bin/env bash
-# Everything that has to pass before a change lands: style, types, tests on real servers, the demo twice.
-# usage: bash ci/test.sh [PYTEST ARGUMENT ...]
+# Everything that has to pass before a change lands: style, types, tests on real servers, the demo, the twin.
+# usage: bash ci/test.sh [PYTEST ARGUMENT ...]      (with arguments: one run of pytest with them, after style and types)
 source "$(dirname "$0")/common.sh"
 
 bash "$ROOT/ci/install.sh"
 bash "$ROOT/ci/environment.sh" >/dev/null
 bash "$ROOT/ci/storm-data.sh" >/dev/null
-apt_need shellcheck chromium openssh-server busybox-static
-# four clusters in namespaces are a matter of minutes and of a quiet machine: `bash ci/test.sh -m twin` runs them
-left_out="not twin"
-say "the tests on the twin of four clusters are left out; run them with: bash ci/test.sh -m twin"
+# busybox: a host that has nothing else; slurm: one node on loopback
+apt_need shellcheck chromium openssh-server busybox-static curl gcc libc6-dev munge slurm-client slurmctld slurmd
+left_out="not twin and not demo"
 if [ "$(id -u)" = 0 ]; then
     # Ceph's gateway is what the European Weather Cloud runs
     apt_need radosgw ceph-mon ceph-osd ceph-common
 else
-    say "the tests on Ceph start its daemons as root: they are left out"
+    say "not root: the tests on Ceph's daemons and on the twin of four clusters are left out"
     left_out="$left_out and not ceph"
 fi
 export PATH=$ROOT/.venv/bin:$PATH
@@ -26,5 +25,16 @@ ruff format --check .
 mypy
 shellcheck --severity=warning -x ci/*.sh ci/bench/*.sh
 
+if [ $# -gt 0 ]; then
+    exec python -m pytest "$@"
+fi
+# most of the time goes into waiting for servers: two at a time, each file in one process
 say "tests"
-python -m pytest -m "$left_out" "$@"
+python -m pytest -n 2 --dist loadfile -m "$left_out"
+say "the demo"
+python -m pytest -m demo
+if [ "$(id -u)" = 0 ]; then
+    # four clusters want the machine for themselves
+    say "the twin"
+    python -m pytest -m twin tests/twin
+fi
