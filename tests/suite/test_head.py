@@ -75,7 +75,7 @@ def scripts(repository: Path) -> Path:
 
 
 WAITING = (
-    "run sh -c 'sleep 60 & trap \"echo > $ML_SUITE_JOB/warned; kill $!; exit 1\" TERM; "
+    'run sh -c \'sleep 60 & trap "echo > $ML_SUITE_JOB/warned; kill $!; exit 1" TERM; '
     ": > $ML_SUITE_JOB/began; wait'"
 )
 

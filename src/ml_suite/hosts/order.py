@@ -141,7 +141,9 @@ def key_of(path: str, number: str, password: str) -> str:
     'step1.shard_1.2.eac15a10a4'
     """
     # everybody at the host sees the name, so guessing passwords until it fits must not pay
-    digest = hashlib.pbkdf2_hmac("sha256", password.encode(), f"{path}\0{number}".encode(), _ROUNDS).hex()[:10]
+    digest = hashlib.pbkdf2_hmac("sha256", password.encode(), f"{path}\0{number}".encode(), _ROUNDS).hex()[
+        :10
+    ]
     tail = f".{number}.{digest}"
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", ".".join(path.strip("/").split("/")[-2:]))
     return name[: _LONGEST_NAME - len(number)] + tail
