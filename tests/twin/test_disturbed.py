@@ -19,7 +19,11 @@ LONGER = (
     ("trials: 24", "trials: 12"),
     ("keep: 17%", "keep: 25%"),
 )
-THERE = (*LONGER, ("hosts: [jupiter]", "hosts: [marenostrum5]"))
+THERE = (
+    *LONGER,
+    ("hosts: [jupiter]", "hosts: [marenostrum5]"),
+    ("  jupiter:      {account: e-mlops, limit: 2}\n", ""),
+)
 PIDS = """
 import json
 from pathlib import Path

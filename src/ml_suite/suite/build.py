@@ -167,7 +167,8 @@ def _add_main(suite: ecflow.Suite, scope: Scope) -> None:
 
 def _add_lag(suite: ecflow.Suite, scope: Scope) -> None:
     family = suite.add_family("lag")
-    family.add_trigger("main == complete")
+    # data that still waits for a machine holds up nothing of this
+    family.add_trigger("main/register == complete")
     add_host(family, scope.resolved.ops, scope)
     add_task(family, Task("archive", "archive", tries=TRIES_SAFE, labels=("info",)), scope)
     add_task(family, Task("clean", "clean", trigger="archive == complete", labels=("info",)), scope)
