@@ -100,6 +100,9 @@ def test_the_study_ends_with_registered_results_of_all_machines(europe: Europe) 
     assert "4 planned: 4 complete" in report
     lineage = europe.ops("ml-suite lineage europe --verify")
     assert "run step 2" in lineage
+    told = json.loads(europe.ops("cat ~/ml-suite/work/suites/europe/once/registered.json"))["metadata"]
+    assert told["host"] == told["environment"]["host"] == "jupiter", "what trained the winner"
+    assert told["environment"]["software"]["anemoi-training"]
 
 
 def test_a_locked_machine_makes_its_tasks_wait_and_nothing_red(europe: Europe) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from ml_suite.evaluation.promotion import Promotion
 from ml_suite.evaluation.scores import Evaluation, mean_skill, summary
@@ -42,6 +43,8 @@ class Facts:
     recipe: SourceFile
     config: SourceFile | None
     deployment: SourceFile
+    environment: dict[str, Any] = field(default_factory=dict)
+    """Of the host that trained the winner, as its set-up found it."""
 
 
 def compose(facts: Facts, decision: Promotion, previous: TrainingMetadata | None) -> TrainingMetadata:
@@ -77,6 +80,7 @@ def compose(facts: Facts, decision: Promotion, previous: TrainingMetadata | None
         checkpoint=facts.checkpoint,
         archive=kept,
         software=facts.evaluation.software,
+        environment=facts.environment,
     )
 
 

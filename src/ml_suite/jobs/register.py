@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml_suite import atomic
 from ml_suite.config.resolved import GitSource
@@ -21,6 +21,7 @@ from ml_suite.jobs.context import Job
 from ml_suite.jobs.entry import Facts, compose, outdated
 from ml_suite.jobs.evaluate import FIGURES, SCORES, winner_of
 from ml_suite.jobs.outbox import Deliveries
+from ml_suite.jobs.setup import HostEnvironment
 from ml_suite.layout import WorkTree
 from ml_suite.lineage.entries import parse_training
 from ml_suite.lineage.training import CheckpointLink, Registered, SourceFile, TrainingMetadata
@@ -61,10 +62,11 @@ def register(job: Job) -> Registered:
     catalogue = connect(job.connections())
     artefacts = Artefacts.of(job)
     recipe, config = job.resolved.recipe, job.resolved.config
+    host = planning.place_of(job, selection.result).host
     facts = Facts(
         suite=job.deployment.suite,
         cycle=job.cycle,
-        host=planning.place_of(job, selection.result).host,
+        host=host,
         ecflow_path=os.environ.get("ECF_NAME") or f"/{job.deployment.suite}",
         selection=selection,
         spec=planning.specification_of(job, selection.result),
@@ -80,6 +82,7 @@ def register(job: Job) -> Registered:
         recipe=_built_from(catalogue, job.deployment.dataset_name) or _source(recipe),
         config=_source(config) if config else None,
         deployment=_source(job.resolved.source),
+        environment=_environment(tree, host),
     )
     decision = decide(evaluation)
     previous = _previous(catalogue, job.deployment.suite)
@@ -99,6 +102,15 @@ def register(job: Job) -> Registered:
     )
     atomic.write(tree.registered, done.model_dump_json(indent=1) + "\n")
     return done
+
+
+def _environment(tree: WorkTree, host: str) -> dict[str, Any]:
+    """What the set-up of a host found there; nothing if it was never set up in this cycle."""
+    try:
+        found = HostEnvironment.load(tree.root / f"environment-{host}.json")
+    except (OSError, ValueError):
+        return {}
+    return found.model_dump(mode="json")
 
 
 def scores_of(tree: WorkTree, selection: Selection) -> Evaluation:

@@ -149,6 +149,8 @@ class TrainingMetadata(Part):
     archive: StoredObject | None = Field(default=None)
     """The study's record, plans and logs."""
     software: dict[str, str] = {}
+    environment: dict[str, Any] = {}
+    """What the latest winner was trained with, as the set-up of its host found it."""
 
     def incumbent(self, excluding: str | None) -> Version | None:
         """Version in use before EXCLUDING was; None if there was none."""
