@@ -19,5 +19,5 @@ from __future__ import annotations
 SUITE = "ml_suite"
 """Name of the suite, and of its folder below HOME/suites."""
 
-OPEN = 1_000_000
-"""Value of the limit of a host that can be reached: nobody is held up by it."""
+OPEN = 1000
+"""Value of the limit of a host that can be reached: more than a site runs of one person. ecFlowUI draws each."""
