@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ml_suite.services import ports
 from ml_suite.stores.connections import Mlflow
 
 
@@ -21,9 +21,8 @@ class RunningMlflow:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = int(s.getsockname()[1])
+        # not one that the system gives out: it must stay free while this server is down
+        self.port = ports.choose(("mlflow",), {}, set())["mlflow"]
         self.connection = Mlflow(url=f"http://127.0.0.1:{self.port}")
         self.process: subprocess.Popen[bytes] | None = None
 
