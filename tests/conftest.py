@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
+
+from ml_suite.services import ports
 
 from ml_suite.home import cache
 
@@ -25,10 +26,8 @@ def anemoi_python() -> Path:
 
 @pytest.fixture
 def free_port() -> int:
-    """A TCP port of loopback that was free a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A TCP port of loopback at which nobody listens; not one that the system gives out meanwhile."""
+    return ports.choose(("nobody",), {}, set())["nobody"]
 
 
 @pytest.fixture(scope="session")

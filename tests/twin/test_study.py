@@ -141,6 +141,43 @@ def test_the_table_is_the_one_of_a_single_machine(europe: Europe) -> None:
     assert [len(table.splitlines()) for table in one] == [1 + 24, 1 + 4]
 
 
+ANEMOI = """\
+suite: weights
+dataset:
+  recipe: {repository}/recipes/demo-na-an-storm-ncl-1p25-1996-1996-6h-v1.yaml
+  sources: ~/.cache/ml-suite/sources/storm1996
+  parts: 2
+training:
+  config: {repository}/suites/demo/training/storm.yaml
+  resources: {{cpus: 1, walltime: 20m}}
+  epochs: 3
+hpo:
+  metric: val_multi_dataset_loss_epoch
+  space:
+    training.optimization.lr: {{log: [1.0e-3, 3.0e-2]}}
+  step1: {{trials: 3, subset: 50%, epochs: 1, hosts: [lumi, leonardo, marenostrum5]}}
+  step2: {{keep: 34%, hosts: [jupiter]}}
+hosts:
+  lumi:         {{account: project_465000000, limit: 1, server: "ecflow.ops.twin:3141"}}
+  leonardo:     {{account: deste_340_26, limit: 1}}
+  marenostrum5: {{account: ehpc01, limit: 1}}
+  jupiter:      {{account: e-mlops, limit: 1}}
+outputs: {{checkpoints: s3://ml-weights/weights}}
+"""
+
+
+def test_weights_trained_on_the_machines_are_registered(europe: Europe) -> None:
+    text = ANEMOI.format(repository=europe.twin.repository)
+    europe.operator.ops("mkdir -p ~/weights; cat > ~/weights/deployment.yaml", stdin=text)
+    europe.ops("ml-suite deploy ~/weights -y")
+    europe.operator.until("/weights/lag")
+    told = json.loads(europe.ops("cat ~/ml-suite/work/suites/weights/once/registered.json"))
+    assert told["weights"], told
+    assert told["promoted"]
+    assert told["metadata"]["host"] == "jupiter"
+    assert "uuid inside the file" in europe.ops("ml-suite lineage weights --verify")
+
+
 def test_no_secret_is_to_be_seen(europe: Europe) -> None:
     secrets = json.loads(europe.twin.must("exec", "ops", "python3 -", stdin=SECRETS))
     assert len(secrets) > 40, "the passwords of tasks and the services' own"
