@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_suite.services import ports
-
 from ml_suite.home import cache
+from ml_suite.services import ports
 
 pytest_plugins = ["tests.ecflow_fixture"]
 
