@@ -85,6 +85,7 @@ def test_an_operator_can_change_what_is_asked_of_the_scheduler(remote: Built) ->
     shard = find(remote, "main/hpo/step1/shard_00")
     assert [value(shard, name) for name in names] == ["", "", "", "", "2h", "", ""], (
         "its host is not known yet"
+    assert shard.find_variable("GPUS").empty(), "a scheduler is asked for nodes"
     )
     assert value(shard, "ML_SUITE_INPUTS") == "suites/storm-demo/once/study/plan.json"
 

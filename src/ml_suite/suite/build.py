@@ -25,7 +25,8 @@ from ml_suite.errors import MlSuiteError
 from ml_suite.hosts.jobhost import JobHosts
 from ml_suite.suite.datasets import add_datasets
 from ml_suite.suite.hpo import add_hpo, add_training
-from ml_suite.suite.nodes import PLACED, TRIES_SAFE, WATCH, Places, Scope, Task, add_host, add_task
+from ml_suite.suite.nodes import PLACED, TRIES_SAFE, Places, Scope, Task, add_host, add_task
+from ml_suite.watch import SUITE as WATCH
 
 if TYPE_CHECKING:
     import ecflow

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ml_suite.config.deployment import Deployment
 from ml_suite.config.values import node_name
-from ml_suite.suite.nodes import TRIES_SAFE, WATCH, Scope, Task, add_task, all_complete
+from ml_suite.suite.nodes import TRIES_SAFE, Scope, Task, add_task, all_complete
+from ml_suite.watch import SUITE as WATCH
 
 if TYPE_CHECKING:
     import ecflow

@@ -12,6 +12,7 @@ from ml_suite.binding import binding
 from ml_suite.config.resolved import Resolved
 from ml_suite.config.values import node_name
 from ml_suite.hosts.jobhost import JobHosts
+from ml_suite.watch import SUITE as WATCH
 
 if TYPE_CHECKING:
     import ecflow
@@ -36,10 +37,6 @@ class Places:
     """Python that runs the submit command beside the server."""
     server: str = "localhost"
     """Name by which jobs call the server."""
-
-
-WATCH = "ml_suite"
-"""Suite of the server that watches over the hosts, whatever suites use them; see `ml_suite.suite.watch`."""
 
 
 PLACED = "placed"
@@ -94,15 +91,18 @@ def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, scope: Scope) -> 
     node.add_variable("ML_SUITE_SCRIPT", task.script)
     if task.tries != 2:
         node.add_variable("ECF_TRIES", str(task.tries))
+    remote = bool(task.places) or (task.host is not None and scope.resolved.hosts[task.host].remote)
     for key, value in task.variables.items():
-        node.add_variable(key, str(value))
+        # a scheduler is asked for nodes
+        if not (remote and key in ("GPUS", "CPUS")):
+            node.add_variable(key, str(value))
     if task.places:
         add_host(node, scope.resolved.ops, scope, PLACED)
         _add_submission(node, task, task.places, scope)
         node.add_label("place", "-")
     elif task.host is not None:
         add_host(node, task.host, scope, task.limit)
-        if scope.resolved.hosts[task.host].remote:
+        if remote:
             node.add_inlimit("open", f"/{WATCH}/{node_name(task.host)}")
             _add_submission(node, task, (task.host,), scope)
     if task.target is not None:
