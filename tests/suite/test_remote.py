@@ -83,10 +83,9 @@ def test_an_operator_can_change_what_is_asked_of_the_scheduler(remote: Built) ->
     assert [value(candidate, name) for name in names] == ["2", "4", "4", "16", "2h", "a2", "gpu"]
     assert value(candidate, "ML_SUITE_INPUTS").endswith("study/shortlist.json")
     shard = find(remote, "main/hpo/step1/shard_00")
-    assert [value(shard, name) for name in names] == ["", "", "", "", "2h", "", ""], (
-        "its host is not known yet"
+    unknown = [value(shard, name) for name in names]
+    assert unknown == ["", "", "", "", "2h", "", ""], "its host is not known yet"
     assert shard.find_variable("GPUS").empty(), "a scheduler is asked for nodes"
-    )
     assert value(shard, "ML_SUITE_INPUTS") == "suites/storm-demo/once/study/plan.json"
 
 
