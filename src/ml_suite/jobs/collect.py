@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,7 +59,7 @@ def run(job: Job, arguments: list[str]) -> None:
     parser.add_argument("--shards", type=_numbers, default=())
     parser.add_argument("--ranks", type=_numbers, default=())
     given = parser.parse_args(arguments)
-    _use_home(job)
+    job.use_home()
     hosts = job.resolved.remote if given.host == ANY else given.host.split(",")
     if unknown := [host for host in hosts if host not in job.resolved.remote]:
         raise StudyError(f"{unknown[0]} is no other machine of this deployment")
@@ -210,12 +208,3 @@ def take_selection(job: Job) -> None:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in text.split(",") if word)
-
-
-def _use_home(job: Job) -> None:
-    """Find the connections where deploy keeps them, whatever the environment of the job says."""
-    try:
-        home = json.loads((job.resolved.files / "hosts.json").read_text())["home"]
-    except (OSError, ValueError, KeyError):
-        return
-    os.environ["ML_SUITE_HOME"] = str(home)

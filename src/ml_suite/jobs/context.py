@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ml_suite.config.deployment import Deployment
 from ml_suite.config.resolved import Resolved
 from ml_suite.errors import ConfigError
+from ml_suite.hosts import jobhost
 from ml_suite.layout import ONCE, WorkTree
 from ml_suite.stores.connections import Connections
 
@@ -52,6 +54,12 @@ class Job:
     def environment(self) -> Path:
         """Virtual environment of this host."""
         return self.resolved.hosts[self.host].environment
+
+    def use_home(self) -> None:
+        """Find open connections where deploy keeps them, whatever the environment of the job says."""
+        # a suite without other machines was deployed before there was such a file
+        with suppress(ConfigError):
+            os.environ["ML_SUITE_HOME"] = str(jobhost.load(self.resolved.files / "hosts.json").home)
 
     def connections(self) -> Connections:
         """Addresses and credentials of the services."""

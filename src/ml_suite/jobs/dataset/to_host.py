@@ -7,8 +7,6 @@ worked off by `carry_out`. A task is owned by one process at a time, whoever add
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -119,7 +117,7 @@ class Work:
     @classmethod
     def of(cls, job: Job, host: str) -> Work:
         """Find the services, and the connections where deploy keeps them."""
-        _use_home(job)
+        job.use_home()
         connections = job.connections()
         wire = open_wire(connections)
         return cls(job, host, connections, wire, Queue(wire, plain(connections)))
@@ -238,10 +236,3 @@ def _manifest(where: Location, content: str | None, s3: S3) -> Manifest:
             "Run the dataset's upload task.",
         )
     return found
-
-
-def _use_home(job: Job) -> None:
-    """Find the connections where deploy keeps them, whatever the environment of the job says."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        known = json.loads((job.resolved.files / "hosts.json").read_text())
-        os.environ["ML_SUITE_HOME"] = str(known["home"])
