@@ -169,3 +169,14 @@ def test_a_job_that_no_queue_takes_is_refused(tmp_path: Path, scripts: Path) -> 
             scripts,
             training={"config": "training/storm.yaml", "resources": {"walltime": "2h", "gpus": 7}},
         )
+
+
+def test_a_server_on_loopback_is_not_what_jobs_elsewhere_are_told(tmp_path: Path) -> None:
+    asked = deployment(hosts={"far-away": {"account": "a"}})
+    resolved = resolve(asked, tmp_path, remote=["far-away"])
+    direct = resolved.hosts["far-away"].model_copy(update={"spool": None})
+    resolved = resolved.model_copy(update={"hosts": {**resolved.hosts, "far-away": direct}})
+    here = Here(tmp_path, tmp_path / "lib" / "abc", "localhost")
+    with pytest.raises(ConfigError, match="on their own node") as refused:
+        facts(resolved, {"far-away": CLUSTER}, FILES, here)
+    assert "server: NAME:PORT" in (refused.value.hint or "")

@@ -9,11 +9,15 @@ from pathlib import Path
 
 from ml_suite.config.deployment import Resources, Use
 from ml_suite.config.resolved import Resolved
+from ml_suite.errors import ConfigError
 from ml_suite.hosts.directives import payer
 from ml_suite.hosts.host import Host
 from ml_suite.hosts.jobhost import Ask, JobHost, JobHosts
 from ml_suite.hosts.request import request
 from ml_suite.quantities import format_duration
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def facts(resolved: Resolved, machines: Mapping[str, Host], files: Mapping[str, 
     Raises
     ------
     ConfigError
-        If no queue of a host takes a job, or an account is missing.
+        If no queue of a host takes a job, an account is missing, or jobs would look for the server on their own node.
     """
     digest = hashlib.sha256()
     for name in sorted(files):
@@ -62,7 +66,12 @@ def _host(
     resolved: Resolved, name: str, machine: Host, here: Here, folder: Path, files: tuple[str, ...]
 ) -> JobHost:
     paths, use = resolved.hosts[name], resolved.deployment.hosts[name]
-    server, _, port = (use.server or here.server).rpartition(":") if use.server else (here.server, "", "")
+    server, _, port = use.server.rpartition(":") if use.server else (here.server, "", "")
+    if paths.spool is None and server in LOOPBACK:
+        raise ConfigError(
+            f"jobs on {name} would look for the ecFlow server on their own node",
+            f"Write `server: NAME:PORT` under hosts.{name}: where they reach it.",
+        )
     return JobHost(
         work=paths.work,
         python=paths.environment / "bin" / "python",
