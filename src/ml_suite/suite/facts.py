@@ -16,7 +16,6 @@ from ml_suite.hosts.jobhost import Ask, JobHost, JobHosts
 from ml_suite.hosts.request import request
 from ml_suite.quantities import format_duration
 
-
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
