@@ -66,6 +66,19 @@ class Operator:
         if "leonardo" in hosts:
             self.twin.run("cut", "leonardo", "cert")
         self.ops(f"python3 - {' '.join(hosts)}", stdin=CLOSE)
+        if "ml_suite" in self.client("--suites"):
+            # an earlier suite may have them open; what is deployed now must wait
+            there = self.client("--get_state /ml_suite")
+            for host in hosts:
+                if f"family {host}" in there:
+                    self._until_closed(host)
+
+    def _until_closed(self, host: str) -> None:
+        def closed() -> bool:
+            time.sleep(1)
+            return "limit open 0" in self.client(f"--get_state /ml_suite/{host}")
+
+        wait_until(closed, lambda: f"{host} is still open")
 
     def client(self, arguments: str) -> str:
         """Ask the ecFlow server."""
