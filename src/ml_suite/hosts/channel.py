@@ -248,16 +248,22 @@ def _spawn(words: list[str], data: bytes | None, timeout: float, place: int | No
     except subprocess.TimeoutExpired:
         return _Raw(b"", b"", timed_out=True)
     finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            # no reading to the end: the ssh that holds the connection has these pipes too
-            for pipe in (child.stdin, child.stdout, child.stderr):
-                if pipe:
-                    with contextlib.suppress(OSError):
-                        pipe.close()
-            child.wait()
+        end(child)
     return _Raw(out, err)
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """End what uses the open connection and still runs, with its process group; nothing if it has ended."""
+    if child.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    # no reading to the end: the ssh that holds the connection has these pipes too
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    child.wait()
 
 
 def _parsed(raw: _Raw, mark: bytes) -> tuple[int, bytes, bytes, bytes] | None:

@@ -10,7 +10,6 @@ import contextlib
 import os
 import random
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
@@ -144,14 +143,7 @@ def _run(words: list[str], given: bytes | None, timeout: float, place: int) -> t
         # its pipes may still be held by the ssh of the connection
         return 124, "", ""
     finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            for pipe in (child.stdin, child.stdout, child.stderr):
-                if pipe:
-                    with contextlib.suppress(OSError):
-                        pipe.close()
-            child.wait()
+        channel.end(child)
     return child.returncode, out.decode(errors="replace"), err.decode(errors="replace")
 
 
