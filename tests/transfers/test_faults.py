@@ -121,7 +121,7 @@ def test_a_line_that_takes_nothing_is_given_up(thousands: Delivery, monkeypatch:
 
     start = time.monotonic()
     # either end of the line may notice first: the one that sends, or a question that gets no answer
-    with pytest.raises(HostError, match="took nothing for|was lost in a transfer"):
+    with pytest.raises(HostError, match=r"took nothing for|was lost in a transfer"):
         thousands.run(PORTION, progress=stop)
     assert time.monotonic() - start < 60
     for pid in stopped:
