@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from ml_suite.config.deployment import Resources
+from ml_suite.config.resources import Resources
 from ml_suite.errors import ConfigError
 from ml_suite.hosts import host
 from ml_suite.hosts.directives import directives, lines, options, slurm_time

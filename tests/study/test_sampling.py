@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_suite.config.deployment import Dimension
+from ml_suite.config.hpo import Dimension
 from ml_suite.errors import StudyError
 from ml_suite.study import sampling, space
 

@@ -102,7 +102,7 @@ def _job(
     qos: str | None,
 ) -> dict[str, Any]:
     """Queue, price and directives of a job."""
-    from ml_suite.config.deployment import Resources
+    from ml_suite.config.resources import Resources
     from ml_suite.errors import ConfigError
     from ml_suite.hosts.directives import lines, options
     from ml_suite.hosts.request import request

@@ -7,18 +7,14 @@ Only pydantic is imported here, so jobs on a host read the same models from the 
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
+from ml_suite.config.hpo import Hpo
+from ml_suite.config.resources import Resources
 from ml_suite.config.values import (
     S3_ADDRESS,
     SERVICE,
@@ -26,7 +22,6 @@ from ml_suite.config.values import (
     Duration,
     GpuHours,
     Name,
-    Share,
     Strict,
     Template,
     node_name,
@@ -40,21 +35,6 @@ class Server(Strict):
     port: Annotated[int, Field(gt=0, lt=65536)] = 3141
     files: str | None = None
     """Folder of the deployed scripts and job outputs, seen by the server."""
-
-
-class Resources(Strict):
-    """What one job asks for; the host file turns GPUs into nodes, tasks and a partition."""
-
-    walltime: Duration
-    gpus: Annotated[int, Field(ge=0)] = 0
-    """GPUs in all; 0 trains one process on the CPU."""
-    cpus: Annotated[int, Field(gt=0)] = 1
-    """CPU cores of a job without a GPU."""
-
-    @property
-    def replicas(self) -> int:
-        """Data-parallel copies of the model: one per GPU, one process without."""
-        return max(1, self.gpus)
 
 
 class Period(Strict):
@@ -107,99 +87,6 @@ class Training(Strict):
     periods: Periods | None = None
     environment: Template | None = None
     """Virtual environment with anemoi-training; default: the host file's."""
-
-
-# the model below has fields named like these types
-_Integer = int
-_Real = float
-
-
-class Dimension(Strict):
-    """One hyperparameter's range: exactly one of choice, int, float, log."""
-
-    choice: Annotated[list[Any], Field(min_length=1)] | None = None
-    int: tuple[_Integer, _Integer] | None = None
-    float: tuple[_Real, _Real] | None = None
-    log: tuple[_Real, _Real] | None = None
-
-    @model_validator(mode="after")
-    def _one_range(self) -> Self:
-        given = self.model_dump(exclude_none=True)
-        if len(given) != 1:
-            raise ValueError(
-                "write one of {choice: [...]}, {int: [low, high]}, {float: [low, high]}, {log: [low, high]}"
-            )
-        ((kind, values),) = given.items()
-        if kind != "choice":
-            low, high = values
-            if not (math.isfinite(low) and math.isfinite(high)):
-                raise ValueError("both ends of a range are finite numbers")
-            if low > high:
-                raise ValueError(f"the range is reversed: {low:g} is above {high:g}")
-            if kind == "log" and low <= 0:
-                raise ValueError("a log range lies above zero")
-        return self
-
-    @property
-    def kind(self) -> str:
-        """Which of the four is given."""
-        return next(k for k in ("choice", "int", "float", "log") if getattr(self, k) is not None)
-
-
-def _any(value: object) -> object:
-    return None if value == "any" else value
-
-
-Hosts = Annotated[
-    list[str] | None,
-    BeforeValidator(_any),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"const": "any"}]}),
-]
-
-
-class Step1(Strict):
-    """Many trials on a small subset of the training period."""
-
-    trials: Annotated[int, Field(gt=1)]
-    subset: Share
-    epochs: Annotated[int, Field(gt=0)] | None = None
-    """Epochs of a trial; default: the training's."""
-    shards: Annotated[int, Field(gt=0, le=999)] | None = None
-    """Jobs that share the trials; default: the hosts' limits added up."""
-    resources: Resources | None = None
-    """Per shard; default: the training's."""
-    hosts: Hosts = None
-    """Default, or `any`: all of the deployment. Of several other machines one is chosen when a job is submitted."""
-    trial_walltime: Duration | None = None
-    """A trial that takes longer is stopped and counted as failed."""
-
-
-class Step2(Strict):
-    """The best trials of step 1 trained again on all of the training period."""
-
-    keep: Share
-    resources: Resources | None = None
-    """Per candidate; default: the training's."""
-    hosts: Hosts = None
-    """Default, or `any`: all of the deployment. Of several other machines one is chosen when a job is submitted."""
-
-
-class Hpo(Strict):
-    """Two-step hyperparameter optimisation (Yu et al. 2023, doi:10.1175/AIES-D-23-0013.1)."""
-
-    metric: str
-    """Name under which the trainer reports the value to optimise."""
-    direction: Literal["minimize", "maximize"] = "minimize"
-    sampling: Literal["random"] = "random"
-    seed: Annotated[int, Field(ge=0)] = 0
-    space: Annotated[dict[str, Dimension], Field(min_length=1)]
-    step1: Step1
-    step2: Step2
-
-    @property
-    def keep_count(self) -> int:
-        """Candidates that step 2 retrains; 0 when the share is too small."""
-        return round(self.step1.trials * self.step2.keep)
 
 
 class Software(Strict):

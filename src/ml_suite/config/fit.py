@@ -7,8 +7,9 @@ import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ml_suite.config.deployment import Deployment, Resources, Use
+from ml_suite.config.deployment import Deployment, Use
 from ml_suite.config.findings import Finding, Severity
+from ml_suite.config.resources import Resources
 from ml_suite.config.source import Keys, Source
 from ml_suite.errors import ConfigError
 from ml_suite.hosts import host as machines

@@ -9,8 +9,9 @@ from typing import Any
 
 from ml_suite.config import wording
 from ml_suite.config.composed import Composed, SchemaError
-from ml_suite.config.deployment import Deployment, Dimension
+from ml_suite.config.deployment import Deployment
 from ml_suite.config.findings import Finding, Severity
+from ml_suite.config.hpo import Dimension
 from ml_suite.config.source import Keys, Source
 
 BATCH = "dataloader.batch_size.training"

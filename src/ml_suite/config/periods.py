@@ -102,7 +102,7 @@ def _frequency(source: Source, composed: Composed, dates: Dates) -> Iterator[Fin
 def _subset(deployment: Deployment, source: Source, composed: Composed, training: Span) -> Iterator[Finding]:
     """The subset of step 1 has a training sample for each replica."""
     every, step = _duration(composed.frequency), _duration(composed.timestep)
-    if deployment.hpo is None or not every or not step:
+    if deployment.hpo is None or not every or not step or deployment.hpo.step1.subset == "auto":
         return
     window = ((composed.multistep_input or 1) - 1 + (composed.multistep_output or 1)) * step // every + 1
     dates = (training.end - training.start) // every + 1

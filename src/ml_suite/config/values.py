@@ -40,7 +40,8 @@ WRITTEN = {"written": True}
 """Validation context of values that a person wrote: a share then needs its percent sign."""
 
 
-def _share(value: object, info: ValidationInfo) -> float:
+def share(value: object, info: ValidationInfo) -> float:
+    """Read a share; a person writes it with a percent sign."""
     if isinstance(value, float) and not info.context:
         return value
     return quantities.fraction(value)
@@ -54,7 +55,7 @@ Duration = Annotated[
 ]
 Share = Annotated[
     float,
-    BeforeValidator(_share),
+    BeforeValidator(share),
     PlainSerializer(quantities.format_fraction, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "examples": ["5%"]}),
 ]

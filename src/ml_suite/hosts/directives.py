@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml_suite.config.deployment import Resources
+from ml_suite.config.resources import Resources
 from ml_suite.errors import ConfigError
 from ml_suite.hosts.host import Host
 from ml_suite.hosts.request import Request, request

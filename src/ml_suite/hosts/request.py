@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ml_suite.config.deployment import Resources
+from ml_suite.config.resources import Resources
 from ml_suite.errors import ConfigError
 from ml_suite.hosts.chain import chain, overlap_of
 from ml_suite.hosts.host import Host

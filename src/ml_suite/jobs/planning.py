@@ -44,6 +44,8 @@ def search(job: Job) -> StudyPlan:
     hpo = job.deployment.hpo
     if hpo is None:
         raise StudyError("the deployment has no hpo", "Add hpo, or run the single training.")
+    if hpo.step2.keep == "auto" or hpo.step1.subset == "auto":
+        raise StudyError("auto is not decided yet", "Write a share, such as 5%.")
     if not hpo.keep_count:
         share = format_fraction(hpo.step2.keep)
         raise StudyError(

@@ -8,8 +8,9 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 
-from ml_suite.config.deployment import Deployment, Resources
+from ml_suite.config.deployment import Deployment
 from ml_suite.config.resolved import Resolved
+from ml_suite.config.resources import Resources
 from ml_suite.errors import MlSuiteError, StudyError
 from ml_suite.evaluation.scores import Evaluation
 from ml_suite.jobs.places import found, places

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ml_suite.config.deployment import Deployment, Hpo
+from ml_suite.config.deployment import Deployment
+from ml_suite.config.hpo import Hpo
 from ml_suite.errors import StudyError
 from ml_suite.study.contract import StudyPlan
 

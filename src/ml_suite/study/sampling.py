@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from ml_suite.config.deployment import Dimension
+from ml_suite.config.hpo import Dimension
 from ml_suite.study import space
 
 _BITS = 53

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ml_suite.config.deployment import Dimension
+from ml_suite.config.hpo import Dimension
 from ml_suite.errors import StudyError
 
 DIGITS = 6

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_suite.config.deployment import Resources, Use
+from ml_suite.config.deployment import Use
 from ml_suite.config.resolved import Resolved
+from ml_suite.config.resources import Resources
 from ml_suite.errors import ConfigError
 from ml_suite.hosts.directives import payer
 from ml_suite.hosts.host import Host

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ml_suite.config.deployment import Hpo, Resources
+from ml_suite.config.hpo import Hpo
+from ml_suite.config.resources import Resources
 from ml_suite.config.values import node_name
 from ml_suite.layout import WorkTree
 from ml_suite.quantities import format_duration
