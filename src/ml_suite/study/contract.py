@@ -88,55 +88,99 @@ class Budget(Document):
     """When a training stops."""
 
     epochs: int = Field(gt=0)
+    """Full length, for which a schedule of the learning rate is made."""
+    until: int | None = None
+    """Epoch after which the training pauses, to go on later where it was; None: it runs to its end."""
+    patience: int | None = None
+    """Optimiser steps without a better value after which it ends."""
     walltime: float | None = None
     """Seconds."""
 
 
-class StudyPlan(Document):
-    """The frozen study: written once by the plan task, read by all others."""
+class Rungs(Document):
+    """Successive halving inside step 1, in cohorts of `cohort` trials with neighbouring numbers."""
+
+    at: list[int]
+    """Epochs after which a cohort is cut, ascending."""
+    keep: float
+    cohort: int
+
+
+class Choice(Document):
+    """How candidates and winner are chosen; may change while a study runs."""
+
+    by: Literal["rank", "pareto"] = "rank"
+    against: Literal["parameters", "inference"] = "parameters"
+    filter: str | None = None
+    controls: int = 0
+    finalists: int = 0
+    replicates: int = 1
+    select: str = "best"
+    narrow: int | None = None
+
+
+class SearchPlan(Document):
+    """What the two steps need to know of a frozen study, whatever its data are."""
 
     study: str
-    """SHA-256 over everything below that decides what a trial does, first 16 hexadecimal digits: all but
-    `trials`, `keep`, `shards` and the dataset's path."""
+    """SHA-256 over everything below that decides what a trial does, first 16 hexadecimal digits; how far the study
+    goes (`trials`, `keep`, `shards` and all of `choice`) and where its data lie are left out."""
     suite: str
+    """Name of the suite, or of the study where there is none."""
     metric: str
     direction: Literal["minimize", "maximize"]
     seed: int
     space: dict[str, dict[str, Any]]
+    constraints: list[str] = []
+    sampling: str = "random"
+    """random, sobol, grid, or optuna:SAMPLER."""
+    rounds: int = 1
+    """Of an adaptive sampler."""
     trials: int
     keep: int
     subset: float
+    shards: int
+    epochs: dict[str, int]
+    """Of `step1` and `step2`."""
+    patience: dict[str, int] = {}
+    """Optimiser steps without a better value after which a trial of `step1` or `step2` stops; absent: never."""
+    rungs: Rungs | None = None
+    choice: Choice = Choice()
+    trainer: str
+    software: dict[str, str]
+    """Versions of the packages that trained."""
+    training_seed: int = 0
+    """Seed of every training, so that trials differ by their hyperparameters alone."""
+    command: list[str] | None = None
+    """Program of trainer command."""
+
+
+class StudyPlan(SearchPlan):
+    """The frozen study of a dataset with dates: written once by the plan task, read by all others."""
+
     dataset: DatasetRef
     split: Split
     samples: dict[str, int]
     """Training samples (anchors) of `training`, `subset`, `validation` and `test`."""
-    shards: int
-    epochs: dict[str, int]
-    """Of `step1` and `step2`."""
-    trainer: str
-    software: dict[str, str]
-    """Versions of the packages that trained."""
     overrides: dict[str, Any] = {}
     """Keys of the training configuration that are the same for all trials, learning rate and batch among them."""
     config: str | None = None
     """SHA-256 of the training configuration file."""
-    command: list[str] | None = None
-    """Program of trainer command."""
-    training_seed: int = 0
-    """Seed of every training, so that trials differ by their hyperparameters alone."""
     replicas: dict[str, int] = {"step1": 1, "step2": 1}
     """Data-parallel copies of the model in each step."""
 
 
-class TrialSpec(Document):
-    """trial.json: what to train."""
+class Specification(Document):
+    """What to train, whatever the data are."""
 
     version: Literal[1] = 1
     study: str
     trial: int
     step: Literal[0, 1, 2]
     """0 is a single training without a study."""
-    trainer: Literal["anemoi", "command"]
+    replicate: int = 0
+    """Counts the trainings of the same trial with other seeds."""
+    trainer: Literal["anemoi", "command", "mlp"]
     params: dict[str, Any]
     """Hyperparameters by dotted key, as stated for the reference layout."""
     overrides: dict[str, Any] = {}
@@ -144,20 +188,28 @@ class TrialSpec(Document):
     metric: str
     direction: Literal["minimize", "maximize"]
     seed: int
-    dataset: DatasetRef
-    training: Span
-    validation: Span
-    test: Span
     samples: int
     """Training samples, for the length of the learning-rate schedule."""
     layout: Layout
     budget: Budget
-    config: Path | None = None
     command: list[str] | None = None
     environment: Path
     """Virtual environment of the trainer."""
     output: Path
     """The trial's folder."""
+
+
+class TrialSpec(Specification):
+    """trial.json of a dataset with dates."""
+
+    dataset: DatasetRef
+    training: Span
+    """From the first to the last date of the part that is used."""
+    blocks: list[Span] = []
+    """Parts of the training period that are used, when it is not all between its ends."""
+    validation: Span
+    test: Span
+    config: Path | None = None
 
 
 class Checkpoint(Document):
@@ -187,6 +239,7 @@ class TrialResult(Document):
     study: str
     trial: int
     step: Literal[0, 1, 2]
+    replicate: int = 0
     state: TrialState
     reason: str = ""
     """Why it is not complete; what an operator reads."""
@@ -203,6 +256,14 @@ class TrialResult(Document):
     cpu_seconds: float | None = None
     parameters: int | None = None
     """Trainable parameters of the model."""
+    epochs: int | None = None
+    """Epochs that were trained."""
+    steps: int | None = None
+    """Optimiser steps that were made."""
+    stopped_early: bool = False
+    """No better value came for as long as its patience lasts; the trial is complete."""
+    inference_seconds: float | None = None
+    """Time of one forward pass of one sample on one core."""
     effective_lr: float | None = None
     """Learning rate after the trainer's scaling by replicas."""
     global_batch: int | None = None
@@ -222,10 +283,13 @@ class Candidate(Document):
     """A trial chosen for step 2."""
 
     rank: int
-    """1 is the best of step 1."""
+    """1 is the first to be trained; the best of step 1 unless chosen otherwise."""
     trial: int
     params: dict[str, Any]
-    value: float
+    value: float | None
+    """In step 1; None for a trial that was drawn for step 2."""
+    role: Literal["ranked", "pareto", "control", "narrowed"] = "ranked"
+    """Why it was chosen; a control cannot win."""
 
 
 class Shortlist(Document):
@@ -247,3 +311,7 @@ class Selection(Document):
     value: float
     step1_value: float | None
     result: TrialResult
+    replicates: list[float] = []
+    """Values of all its trainings in step 2, where there are several; `value` is then their mean."""
+    reason: str = ""
+    """Why it and not the one with the best value, when they differ."""

@@ -12,7 +12,7 @@ from ml_suite.config.hpo import Hpo
 from ml_suite.errors import StudyError
 from ml_suite.study.contract import StudyPlan
 
-EXTENT = frozenset({"trials", "keep", "shards"})
+EXTENT = frozenset({"trials", "keep", "shards", "choice"})
 """How far a study goes; trials that are finished stay valid when these change."""
 
 SINGLE = "single"

@@ -1,0 +1,38 @@
+"""A stage: trainings of one study that belong together, with one record.
+
+Step 1, step 2, its replicates and each part of a pilot are stages; whoever runs trainings needs no more than this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ml_suite.study.contract import Rungs
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How the trainings of a stage are made."""
+
+    name: str
+    """Folder of its record below the study's: step1, step2, pilot/5%-0."""
+    step: Literal[0, 1, 2]
+    members: str
+    """Part of the data that is trained on, a key of the plan's `members`."""
+    epochs: int
+    patience: int | None = None
+    """Optimiser steps."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    rungs: Rungs | None = None
+    walltime: float | None = None
+    """Seconds, of one trial."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training of a stage."""
+
+    trial: int
+    params: dict[str, Any]
+    replicate: int = 0

@@ -1,0 +1,1 @@
+"""Trainer ``mlp``: fully connected networks on a table of samples."""
