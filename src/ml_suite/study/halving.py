@@ -1,0 +1,117 @@
+"""Successive halving inside step 1: which trials of a cohort go on after a rung.
+
+Trials compete in cohorts of neighbouring numbers (Jamieson and Talwalkar 2016; Hyperband, Li et al. 2018), and who goes
+on follows from the histories of one cohort alone. So a cohort belongs to one shard, nothing but finished trials has to
+be recorded, and a cohort that was killed is decided again from what is known of it.
+
+At each rung those that are left are ranked by their best value so far, and the best ``ceil(keep * left)`` stay. A trial
+that stopped early took its whole budget: it is ranked with its best value, and when it does not stay it is complete all
+the same. One that diverged or failed is not ranked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from ml_suite.study.contract import HistoryPoint, Rungs, SearchPlan, TrialState
+
+
+class End(Enum):
+    """Whether a training can go on."""
+
+    RUNNING = "running"
+    """It has not begun, or paused."""
+    ENDED = "ended"
+    """It used up its budget, stopped early, or was cut by an earlier decision."""
+    LOST = "lost"
+    """It diverged or failed."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is known of one trial."""
+
+    history: Sequence[HistoryPoint] = ()
+    """Epochs count from 0."""
+    end: End = End.RUNNING
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were trained."""
+        return self.history[-1].epoch + 1 if self.history else 0
+
+    def best(self, until: int, direction: str) -> float | None:
+        """Best finite value of the first UNTIL epochs."""
+        values = [p.value for p in self.history if p.epoch < until and p.value is not None]
+        finite = [v for v in values if math.isfinite(v)]
+        return (min(finite) if direction == "minimize" else max(finite)) if finite else None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of the trials of a cohort that have not ended."""
+
+    train: dict[int, int | None]
+    """Trials to train, each until this epoch; None: to the end."""
+    wait: frozenset[int]
+    """Trials that go on or are cut when the others of the cohort have come as far."""
+    pruned: dict[int, int]
+    """Trials that are cut, each after this epoch."""
+
+
+def decide(cohort: Mapping[int, Course], rungs: Rungs | None, direction: str) -> Decision:
+    """Follow a cohort from rung to rung as far as its histories go.
+
+    Parameters
+    ----------
+    cohort
+        All its trials, those that have not begun too.
+    rungs
+        None: nobody is cut.
+
+    >>> half = Rungs(at=[1], keep=0.5, cohort=2)
+    >>> reached = [Course([HistoryPoint(epoch=0, step=1, value=v)]) for v in (0.2, 0.1)]
+    >>> decide(dict(enumerate(reached)), half, "minimize")
+    Decision(train={1: None}, wait=frozenset(), pruned={0: 1})
+    """
+    left = [trial for trial in sorted(cohort) if cohort[trial].end is not End.LOST]
+    pruned: dict[int, int] = {}
+    for at in rungs.at if rungs else ():
+        behind = [t for t in left if cohort[t].end is End.RUNNING and cohort[t].epochs < at]
+        if behind:
+            waiting = [t for t in left if cohort[t].end is End.RUNNING and t not in behind]
+            return Decision(dict.fromkeys(behind, at), frozenset(waiting), pruned)
+        assert rungs is not None
+        stay = cut({t: cohort[t].best(at, direction) for t in left}, rungs.keep, direction)
+        pruned |= {t: at for t in left if t not in stay and cohort[t].end is End.RUNNING}
+        left = [t for t in left if t in stay]
+    running = [t for t in left if cohort[t].end is End.RUNNING]
+    return Decision(dict.fromkeys(running), frozenset(), pruned)
+
+
+def cut(values: Mapping[int, float | None], keep: float, direction: str) -> frozenset[int]:
+    """Return the trials that stay: the best ``ceil(keep * number)``, of equal ones the first; None is the worst."""
+    sign = 1 if direction == "minimize" else -1
+
+    def place(trial: int) -> tuple[bool, float, int]:
+        value = values[trial]
+        return value is None, 0.0 if value is None else sign * value, trial
+
+    # a share such as 0.1 is not exact in binary: 0.1 * 30 must keep 3, not 4
+    count = math.ceil(round(keep * len(values), 9))
+    return frozenset(sorted(values, key=place)[:count])
+
+
+def end_of(state: TrialState) -> End:
+    """Whether a trial of this state counts in the cuts of its cohort."""
+    if state in (TrialState.COMPLETE, TrialState.PRUNED):
+        return End.ENDED
+    return End.LOST if state in (TrialState.DIVERGED, TrialState.FAILED) else End.RUNNING
+
+
+def cohort_of(plan: SearchPlan, trial: int) -> int:
+    """Return the number of the cohort that a trial belongs to; without rungs each is alone."""
+    return trial // plan.rungs.cohort if plan.rungs else trial
