@@ -80,9 +80,10 @@ class WorkTree:
         """Append-only record of one job's trials; NAME is a shard number in step 1, a rank in step 2."""
         return self.study / f"step{step}" / f"{name}.jsonl"
 
-    def trial(self, step: int, trial: int) -> Path:
+    def trial(self, step: int, trial: int, replicate: int = 0) -> Path:
         """Folder of one trial: trial.json, result.json, metrics.jsonl, log.txt and the trainer's files."""
-        return self.study / f"step{step}" / "trials" / f"{trial:05d}"
+        again = f"-r{replicate}" if replicate else ""
+        return self.study / f"step{step}" / "trials" / f"{trial:05d}{again}"
 
     @property
     def shortlist(self) -> Path:

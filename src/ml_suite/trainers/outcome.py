@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ml_suite.hosts.ranks import Placement
-from ml_suite.study.contract import Checkpoint, HistoryPoint, TrialSpec, TrialState
+from ml_suite.study.contract import Checkpoint, HistoryPoint, Specification, TrialResult, TrialState
 from ml_suite.trainers.process import Ended, Launch, Stop
 
 
@@ -24,6 +24,10 @@ class Outcome:
     history: list[HistoryPoint] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     parameters: int | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    stopped_early: bool = False
+    inference_seconds: float | None = None
     effective_lr: float | None = None
     global_batch: int | None = None
     run_id: str | None = None
@@ -31,13 +35,16 @@ class Outcome:
     resume: Checkpoint | None = None
 
 
-class Trainer(Protocol):
+S = TypeVar("S", bound=Specification, contravariant=True)
+
+
+class Trainer(Protocol[S]):
     """One kind of training."""
 
-    def ranks(self, spec: TrialSpec) -> int:
+    def ranks(self, spec: S) -> int:
         """Count the processes of the training, one per GPU."""
 
-    def launch(self, spec: TrialSpec, place: Placement | None) -> Launch:
+    def launch(self, spec: S, place: Placement | None) -> Launch:
         """Return the program to run, one rank of it; trial.json lies in its folder.
 
         Parameters
@@ -49,14 +56,25 @@ class Trainer(Protocol):
     def resumable(self, folder: Path) -> bool:
         """Tell whether a stopped training of the folder can go on where it was."""
 
-    def progress(self, spec: TrialSpec) -> float:
+    def progress(self, spec: S) -> float:
         """Share of the budget that is used, 0 to 1."""
 
-    def outcome(self, spec: TrialSpec, ended: Ended) -> Outcome:
-        """Read what the training left in its folder."""
+    def outcome(self, spec: S, ended: Ended) -> Outcome:
+        """Read what the training left in its folder; one that reached `until` is `pause`."""
 
 
-def interrupted(spec: TrialSpec, ended: Ended) -> Outcome | None:
+def pause(told: Outcome) -> Outcome:
+    """Outcome of a training that reached the epoch after which it had to wait, and can go on."""
+    reason = f"{PAUSED} {told.epochs} epoch{'' if told.epochs == 1 else 's'}"
+    return replace(told, state=TrialState.PREEMPTED, reason=reason)
+
+
+def paused(result: TrialResult) -> bool:
+    """Tell whether a training waits where it was told to, rather than having been stopped."""
+    return result.state is TrialState.PREEMPTED and result.reason.startswith(PAUSED)
+
+
+def interrupted(spec: Specification, ended: Ended) -> Outcome | None:
     """Outcome of a training that was stopped from outside."""
     if ended.stop is Stop.JOB:
         return Outcome(TrialState.PREEMPTED, "stopped because its job was told to stop")
@@ -72,7 +90,7 @@ def interrupted(spec: TrialSpec, ended: Ended) -> Outcome | None:
     return None
 
 
-def failed(spec: TrialSpec, ended: Ended, what: str = "") -> Outcome:
+def failed(spec: Specification, ended: Ended, what: str = "") -> Outcome:
     """Outcome of a training that ended with an error, in the words of its log."""
     words = last_words(spec.output / "log.txt", ended.rank)
     return Outcome(TrialState.FAILED, f"exit code {ended.code}{ended.where}{what}: {words}")
@@ -89,6 +107,9 @@ ABSENT = "the training never reported the metric"
 
 LATE = "took longer than"
 """How the reason of a trial begins that its walltime ended."""
+
+PAUSED = "waits after"
+"""How the reason of a trial begins that a cut comes before."""
 
 
 def finite(number: float | None) -> float | None:

@@ -2,12 +2,14 @@
 
 ::
 
-    trial.json     what to train (`TrialSpec`)
+    trial.json     what to train (a `Specification`: `TrialSpec`, `ArraySpec`)
     result.json    how it went (`TrialResult`), written last and whole
     log.txt        output of the trainer
     ...            the trainer's own files
 
 A finished trial is not run again. What a killed job left behind is ended and cleared away, or taken up where it was.
+A training whose budget has an epoch to wait after is preempted there (`ml_suite.trainers.outcome.paused`): `run` it
+with a later one and it goes on, or `prune` it.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from ml_suite.errors import StudyError
-from ml_suite.study.contract import TrialResult, TrialSpec, TrialState
+from ml_suite.study.contract import Specification, TrialResult, TrialState
+from ml_suite.trainers import outcome as outcomes
 from ml_suite.trainers import process, steps, warm
 from ml_suite.trainers.anemoi import Anemoi
 from ml_suite.trainers.command import Command
@@ -35,11 +39,11 @@ from ml_suite.trainers.process import Ended, Stop
 FINAL = frozenset({TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED})
 """States that running the same trial again cannot change."""
 
-_TRAINERS: dict[str, Trainer] = {"anemoi": Anemoi(), "command": Command()}
+_TRAINERS: dict[str, Trainer[Any]] = {"anemoi": Anemoi(), "command": Command()}
 _LOCK, _SPEC, _RESULT = "lock", "trial.json", "result.json"
 
 
-def run(spec: TrialSpec, stop: Event, progress: Callable[[float], None] | None = None) -> TrialResult:
+def run(spec: Specification, stop: Event, progress: Callable[[float], None] | None = None) -> TrialResult:
     """Train, unless the trial's folder holds its final result already.
 
     A training killed by a signal that did not come from us is tried once more; the second time it has failed, most
@@ -70,35 +74,69 @@ def run(spec: TrialSpec, stop: Event, progress: Callable[[float], None] | None =
         return result
 
 
-def finished(spec: TrialSpec) -> TrialResult | None:
-    """Final result of the same trial."""
-    if not same(spec):
-        return None
-    try:
-        result = TrialResult.load(spec.output / _RESULT)
-    except (OSError, ValueError):
-        return None
-    return result if result.state in FINAL else None
+def prune(spec: Specification, reason: str) -> TrialResult:
+    """End a training that waits: others were better. One that has ended stays as it is.
+
+    Raises
+    ------
+    StudyError
+        If the folder has no result of this trial.
+    """
+    result = _known(spec)
+    if result is None:
+        raise StudyError(f"there is no result of trial {spec.trial} in {spec.output}", "Train it first.")
+    if outcomes.paused(result):
+        changes = {"state": TrialState.PRUNED, "reason": reason, "value": result.best}
+        result = result.model_copy(update=changes)
+        result.save(spec.output / _RESULT)
+    return result
 
 
-def same(spec: TrialSpec) -> bool:
-    """Tell whether the folder belongs to this trial; walltime and places do not matter."""
+def finished(spec: Specification) -> TrialResult | None:
+    """Final result of the same trial, or the one with which it waits where it was told to."""
+    result = _known(spec)
+    if result is None or result.state in FINAL:
+        return result
+    until = spec.budget.until
+    waits = until is not None and outcomes.paused(result) and (result.epochs or 0) >= until
+    return result if waits else None
+
+
+def same(spec: Specification) -> bool:
+    """Tell whether the folder belongs to this trial; walltime, a pause and places do not matter."""
     try:
-        return _identity(TrialSpec.load(spec.output / _SPEC)) == _identity(spec)
+        return _identity(type(spec).load(spec.output / _SPEC)) == _identity(spec)
     except (OSError, ValueError):
         return False
 
 
-def _identity(spec: TrialSpec) -> TrialSpec:
-    budget = spec.budget.model_copy(update={"walltime": None})
-    # the configuration's content is part of the study; where it lies changes with every deploy
-    return spec.model_copy(update={"budget": budget, "environment": Path(), "output": Path(), "config": None})
+def _known(spec: Specification) -> TrialResult | None:
+    if not same(spec):
+        return None
+    try:
+        return TrialResult.load(spec.output / _RESULT)
+    except (OSError, ValueError):
+        return None
+
+
+def _identity(spec: Specification) -> dict[str, Any]:
+    # the contents of configuration and data are part of the study; where they lie changes with every deploy
+    places = {"environment", "output", "config", "members", "normalisation"}
+    told = spec.model_dump(mode="json", exclude=places)
+    for moved in ("dataset", "arrays"):
+        if moved in told:
+            del told[moved]["path"]
+    for changing in ("walltime", "until"):
+        del told["budget"][changing]
+    return told
 
 
 def _attempt(
-    spec: TrialSpec, stop: Event, progress: Callable[[float], None] | None
+    spec: Specification, stop: Event, progress: Callable[[float], None] | None
 ) -> tuple[TrialResult, Ended]:
-    trainer = _TRAINERS[spec.trainer]
+    trainer = _TRAINERS.get(spec.trainer)
+    if trainer is None:
+        raise StudyError(f"trainer {spec.trainer} has no program of its own to start for each trial")
     ranks = trainer.ranks(spec)
     place = steps.placement(ranks)
     process.sweep(spec.output)
@@ -116,33 +154,58 @@ def _attempt(
         outcome = Outcome(TrialState.FAILED, f"the trainer cannot be started: {error}")
         return _result(spec, outcome, started, ended), ended
     ask = partial(steps.ask, spec.output) if place else process.terminate
-    ended = process.watch(pid, spec.budget.walltime, stop, _ticker(spec, trainer, progress), ask)
+    ended = process.watch(pid, _left(spec, earlier), stop, _ticker(spec, trainer, progress), ask)
     ended = steps.told(spec.output, ended) if place else ended
     outcome = trainer.outcome(spec, ended)
-    ended = replace(ended, seconds=ended.seconds + earlier)
+    if earlier is not None:
+        outcome, ended = _whole(spec, earlier, outcome, ended)
     return _result(spec, outcome, started, ended), ended
 
 
-def _prepare(spec: TrialSpec, trainer: Trainer) -> float:
-    """Clear the folder unless its training can go on; return the seconds that were trained before."""
+def _prepare(spec: Specification, trainer: Trainer[Any]) -> TrialResult | None:
+    """Clear the folder unless its training can go on; return how far it was."""
     if same(spec) and trainer.resumable(spec.output):
-        try:
-            seconds = TrialResult.load(spec.output / _RESULT).seconds
-        except (OSError, ValueError):
-            seconds = 0.0
-        (spec.output / _RESULT).unlink(missing_ok=True)
-        return seconds
+        earlier = _known(spec)
+        if earlier is None or not outcomes.paused(earlier):
+            (spec.output / _RESULT).unlink(missing_ok=True)
+        spec.save(spec.output / _SPEC)
+        return earlier
     for path in spec.output.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path.name != _LOCK:
             path.unlink()
     spec.save(spec.output / _SPEC)
-    return 0.0
+    return None
 
 
-def _result(spec: TrialSpec, outcome: Outcome, started: datetime, ended: Ended) -> TrialResult:
-    shared = spec.model_dump(include={"study", "trial", "step", "params", "metric"})
+def _left(spec: Specification, earlier: TrialResult | None) -> float | None:
+    """Seconds that a training may take; a pause uses none, and what was lost to a kill does not count."""
+    whole = spec.budget.walltime
+    if whole is None or earlier is None or not outcomes.paused(earlier):
+        return whole
+    return max(0.0, whole - earlier.seconds)
+
+
+def _whole(
+    spec: Specification, earlier: TrialResult, outcome: Outcome, ended: Ended
+) -> tuple[Outcome, Ended]:
+    """All parts of a training as one."""
+    first = min((point.epoch for point in outcome.history), default=None)
+    before = [point for point in earlier.history if first is None or point.epoch < first]
+    values = [earlier.best, outcome.best]
+    better = min if spec.direction == "minimize" else max
+    best = better((value for value in values if value is not None), default=None)
+    times = (ended.cpu_seconds, earlier.cpu_seconds)
+    cpu = None if None in times else sum(time for time in times if time is not None)
+    return (
+        replace(outcome, history=[*before, *outcome.history], best=best if before else outcome.best),
+        replace(ended, seconds=ended.seconds + earlier.seconds, cpu_seconds=cpu),
+    )
+
+
+def _result(spec: Specification, outcome: Outcome, started: datetime, ended: Ended) -> TrialResult:
+    shared = spec.model_dump(include={"study", "trial", "step", "replicate", "params", "metric"})
     fields = {name: getattr(outcome, name) for name in asdict(outcome)}
     return TrialResult(
         **shared,
@@ -160,7 +223,7 @@ def _killed(result: TrialResult, ended: Ended) -> bool:
 
 
 def _ticker(
-    spec: TrialSpec, trainer: Trainer, progress: Callable[[float], None] | None
+    spec: Specification, trainer: Trainer[Any], progress: Callable[[float], None] | None
 ) -> Callable[[], None]:
     """Report progress about once a second and only when it moved."""
     last, due = -1.0, 0.0

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-from ml_suite.study.contract import TrialSpec
+from ml_suite.study.contract import Specification
 from ml_suite.trainers import process
 from ml_suite.trainers.process import Launch
 
@@ -39,7 +39,7 @@ _MODULES = (
 )
 
 
-def possible(spec: TrialSpec) -> bool:
+def possible(spec: Specification) -> bool:
     """Tell whether a copy of this process can be one rank of a training: it is of the same environment."""
     same = Path(sys.prefix).resolve() == spec.environment.resolve()
     return spec.trainer == "anemoi" and same and _there()
