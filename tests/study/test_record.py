@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -74,5 +79,54 @@ def test_the_table_holds_no_times_and_no_places() -> None:
     header, row = record.table(
         [result(3, 0.1, seconds=9.9, params={"lr": 1e-05, "name": "a,b"})]
     ).splitlines()
-    assert header == "step,trial,state,value,best,effective_lr,global_batch,parameters,lr,name"
-    assert row == '1,3,complete,0.1,,,,,1e-05,"a,b"'
+    names = "step,trial,replicate,state,value,best,epochs,steps,effective_lr,global_batch,parameters"
+    assert header == f"{names},lr,name"
+    assert row == '1,3,0,complete,0.1,,,,,,,1e-05,"a,b"'
+
+
+def test_lists_are_written_so_that_they_can_be_read_back() -> None:
+    text = record.table([result(0, 0.1, params={"units": [8, 16]})])
+    assert json.loads(next(csv.DictReader(io.StringIO(text)))["units"]) == [8, 16]
+
+
+def test_replicates_are_trainings_of_their_own(tmp_path: Path) -> None:
+    with record.Record(tmp_path / "a.jsonl") as open_record:
+        open_record.add([result(0, 0.5, step=2, replicate=i) for i in (1, 0)])
+    assert [r.replicate for r in record.merge([tmp_path / "a.jsonl"])] == [0, 1]
+
+
+def test_what_was_left_out_is_counted(tmp_path: Path) -> None:
+    for i in range(3):
+        record.append(tmp_path / "a.jsonl", result(i, 0.5, study="old" if i else "s"))
+    found = record.gather([tmp_path / "a.jsonl"], "s")
+    assert [r.trial for r in found.results] == [0]
+    assert found.left_out == "2 of study old"
+    assert not record.gather([tmp_path / "a.jsonl"]).left_out
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=-5), timedelta(0), timedelta(hours=5)])
+def test_a_clock_that_jumps_changes_nothing(jump: timedelta, tmp_path: Path) -> None:
+    """A failure never hides a value, neither in one file nor in another; of two failures the second is told."""
+    record.append(tmp_path / "b.jsonl", result(0, reason="first"))
+    record.append(tmp_path / "b.jsonl", result(0, reason="second", ended=WHEN + jump))
+    assert record.merge(tmp_path.glob("*.jsonl"))[0].reason == "second"
+    record.append(tmp_path / "a.jsonl", result(0, 0.5, ended=WHEN + jump))
+    record.append(tmp_path / "a.jsonl", result(0, reason="third", ended=WHEN + 2 * jump))
+    assert record.merge(tmp_path.glob("*.jsonl"))[0].value == 0.5
+
+
+def test_a_full_disk_leaves_whole_lines_and_says_so(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path; from ml_suite.study import record\n"
+        "from tests.study.results import result\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
+        "for i in range(99): record.append(Path(sys.argv[1]), result(i, 0.5))"
+    )
+    path = tmp_path / "a.jsonl"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert f"{path} cannot be written: file too large" in done.stderr
+    known = len(record.read(path))
+    assert known
+    assert path.read_bytes().endswith(b"\n")
+    record.append(path, result(known, 0.5))
+    assert [r.trial for r in record.read(path)] == list(range(known + 1))
