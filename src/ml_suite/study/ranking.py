@@ -1,0 +1,61 @@
+"""Order trainings by their value, and say how they ended; pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ml_suite.errors import StudyError
+from ml_suite.study.contract import TrialResult, TrialState
+
+
+def account(results: Iterable[TrialResult]) -> dict[TrialState, int]:
+    """Trials per state, in the order of `TrialState`."""
+    counted = Counter(result.state for result in results)
+    return {state: counted[state] for state in TrialState if counted[state]}
+
+
+def rank(
+    results: Iterable[TrialResult], direction: str, state: TrialState = TrialState.COMPLETE
+) -> list[TrialResult]:
+    """Complete trials (or those of another state), best first; equal values by number."""
+    usable = [r for r in results if r.state is state and r.value is not None and math.isfinite(r.value)]
+    return sorted(usable, key=lambda r: (signed(r.value or 0.0, direction), r.trial, r.replicate))
+
+
+def signed(value: float, direction: str) -> float:
+    """Return a number that is smaller for a better value."""
+    return value if direction == "minimize" else -value
+
+
+def weight(result: TrialResult, against: str) -> float:
+    """How heavy a model is: trainable parameters, or seconds of one forward pass.
+
+    Raises
+    ------
+    StudyError
+        If its trainer did not report it.
+    """
+    found = result.parameters if against == "parameters" else result.inference_seconds
+    if found is None:
+        key = "parameters" if against == "parameters" else "inference_seconds"
+        raise StudyError(
+            f"trial {result.trial} of step {result.step} has no {key}, by which models are compared",
+            f"Let the program report {key}, or choose `by: rank` and `select: best`.",
+        )
+    return float(found)
+
+
+def told(results: Iterable[TrialResult]) -> str:
+    """How trainings ended, in words."""
+    rows = list(results)
+    states = ", ".join(f"{count} {state}" for state, count in account(rows).items())
+    reason = next((r.reason for r in rows if r.reason), "")
+    return f"{states}; the first says: {reason}" if reason else states
+
+
+def few(numbers: Sequence[int]) -> str:
+    """Numbers as a list that is not too long."""
+    shown = ", ".join(str(n) for n in numbers[:8])
+    return f"{shown} and {len(numbers) - 8} more" if len(numbers) > 8 else shown
