@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from ml_suite.study import sampling, space
-from ml_suite.study.contract import Budget, Layout, StudyPlan, TrialSpec
+from ml_suite.errors import StudyError
+from ml_suite.study import sampling as draws_at_random
+from ml_suite.study import space
+from ml_suite.study.contract import Budget, Layout, SearchPlan, StudyPlan, TrialSpec
+from ml_suite.study.grid import Grid
+from ml_suite.study.sobol import Sobol
+
+OPTUNA = "optuna:"
+"""Start of the sampling of a plan with an adaptive sampler."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +30,82 @@ class Place:
     """Seconds."""
 
 
-def parameters(plan: StudyPlan, trial: int) -> dict[str, Any]:
-    """Hyperparameters of a trial."""
-    return sampling.draw(space.parse(plan.space), plan.seed, trial)
+Draw = Callable[[int], dict[str, Any]]
+"""From the number of a trial to its hyperparameters."""
 
 
-def of_shard(plan: StudyPlan, shard: int) -> list[int]:
-    """Trials that a job of step 1 runs; none for a job beyond the number of shards."""
-    return list(range(shard, plan.trials, plan.shards)) if shard < plan.shards else []
+def parameters(
+    plan: SearchPlan, trial: int, draws: Mapping[int, dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Hyperparameters of a trial; one that is inactive has no key.
+
+    Parameters
+    ----------
+    draws
+        Of an adaptive sampler, by trial: what its asking task has drawn so far.
+
+    Raises
+    ------
+    StudyError
+        If the space cannot be read, no draw fulfils the constraints, the grid is too small, or the adaptive sampler has
+        not drawn this trial yet.
+    """
+    if plan.sampling.startswith(OPTUNA):
+        if draws is None or trial not in draws:
+            raise StudyError(
+                f"trial {trial} is not drawn yet: {plan.sampling} draws it from the results of earlier trials",
+                "Run the task that asks for trials first.",
+            )
+        return dict(draws[trial])
+    return _drawing(plan)(trial)
+
+
+_known: list[tuple[SearchPlan, Draw]] = []
+"""Plans of late with what they have prepared; a plan is asked for many trials in a row."""
+
+
+def _drawing(plan: SearchPlan) -> Draw:
+    for known, draw in _known:
+        if known is plan:
+            return draw
+    draw = drawing(plan.space, plan.constraints, plan.sampling, plan.seed)
+    _known.insert(0, (plan, draw))
+    del _known[4:]
+    return draw
+
+
+def drawing(
+    given: Mapping[str, Mapping[str, Any]], constraints: Iterable[str], sampling: str, seed: int
+) -> Draw:
+    """Prepare the drawing of trials that depend on nothing but the seed and their number.
+
+    Raises
+    ------
+    StudyError
+        If the space or a constraint cannot be read.
+    """
+    ready = space.build(space.parse(given), constraints)
+    if sampling == "sobol":
+        return Sobol(ready, seed).draw
+    if sampling == "grid":
+        return Grid(ready).draw
+    if sampling == "random":
+        return lambda trial: draws_at_random.draw(ready, seed, trial)
+    raise StudyError(f"there is no sampling {sampling}", "Write random, sobol or grid.")
+
+
+def of_shard(plan: SearchPlan, shard: int) -> list[int]:
+    """Trials that a job of step 1 runs; none for a job beyond the number of shards.
+
+    Trials that compete in a cohort run in the same job.
+    """
+    if shard >= plan.shards:
+        return []
+    if plan.rungs is None:
+        return list(range(shard, plan.trials, plan.shards))
+    cohort = plan.rungs.cohort
+    starts = range(shard * cohort, plan.trials, plan.shards * cohort)
+    return [trial for start in starts for trial in range(start, min(start + cohort, plan.trials))]
 
 
 def specification(plan: StudyPlan, step: Literal[0, 1, 2], trial: int, place: Place) -> TrialSpec:

@@ -1,0 +1,449 @@
+"""Expressions of hyperparameters: the conditions that a person writes, such as ``units[0] >= units[-1]``.
+
+The text is parsed as Python and translated node by node into functions of our own: names, numbers, strings, lists,
+comparisons, ``and``, ``or``, ``not``, ``in``, arithmetic, indices, slices, ``A if B else C`` and the functions of
+`FUNCTIONS`. Nothing is ever executed as Python, and every result is bounded, so text from a stranger costs
+microseconds. Only the standard library is needed.
+
+>>> compile("layers < 3 or units[0] >= units[-1]", ["layers", "units"])({"layers": 3, "units": [64, 32, 32]})
+True
+>>> compile("model.num_channels % 8 == 0", ["model.num_channels"])({"model.num_channels": 12})
+False
+
+A name that is no word of Python stands in backquotes: ```lambda` < 1``.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import operator
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ml_suite.errors import StudyError
+
+LONGEST = 1000
+"""Characters of an expression."""
+DEEPEST = 50
+"""Levels of nesting."""
+BITS = 256
+"""Of the largest whole number."""
+POWER = 64
+"""Largest exponent."""
+
+Values = Mapping[str, Any]
+_Node = Callable[[Values], Any]
+
+_QUOTED = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|`([^`]*)`""")
+
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+}
+
+
+class ExpressionError(StudyError):
+    """An expression that cannot be read, or that has no answer for some values."""
+
+    def __init__(self, text: str, column: int, what: str, hint: str | None = None) -> None:
+        super().__init__(f"{_short(text)}, column {column}: {what}", hint)
+        self.text = text
+        self.column = column
+        """From 1."""
+        self.what = what
+
+
+class _Absent(Exception):
+    """A value that is not there: an inactive hyperparameter, or an element beyond the end of a list."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A condition, ready to be asked many times."""
+
+    text: str
+    names: tuple[str, ...]
+    """Names that it reads, in the order of the text."""
+    _root: _Node = field(repr=False, compare=False)
+
+    def __call__(self, values: Values) -> bool:
+        """Tell whether the condition holds; it does not where it needs a value that is not there.
+
+        Raises
+        ------
+        ExpressionError
+            If it has no answer: a division by zero, text compared with a number, a result that is not true or false.
+        """
+        return self.holds(values, absent=False)
+
+    def holds(self, values: Values, absent: bool) -> bool:
+        """Tell whether the condition holds, or ABSENT where it needs a value that is not there."""
+        try:
+            found = self._root(values)
+        except _Absent:
+            return absent
+        if found is True or found is False:
+            return found
+        raise ExpressionError(
+            self.text, 1, f"this is {found!r}, and not true or false", "Compare it: X > 0, X == 'a'."
+        )
+
+
+def compile(text: str, names: Iterable[str]) -> Expression:
+    """Translate an expression.
+
+    Parameters
+    ----------
+    names
+        Names that it may read; dotted ones too.
+
+    Raises
+    ------
+    ExpressionError
+        With the column, if it is no expression or reads anything else.
+    """
+    reader = _Reader(text, tuple(names))
+    root = reader.read()
+    return Expression(text, tuple(dict.fromkeys(reader.used)), root)
+
+
+class _Reader:
+    def __init__(self, text: str, names: tuple[str, ...]) -> None:
+        self.text = text
+        self.names = names
+        self.used: list[str] = []
+        self.quoted: dict[int, str] = {}
+        """Names in backquotes by the place, in bytes, where they stand."""
+        self.before = 1
+        """Characters put before the text for the parser."""
+
+    def read(self) -> _Node:
+        if len(self.text) > LONGEST:
+            raise self.error(LONGEST, f"an expression has at most {LONGEST} characters")
+        if not self.text.strip():
+            raise self.error(0, "the expression is empty", "Write a condition, such as layers > 2.")
+        if (bad := re.search(r"[^\S \n]|[\x00-\x09\x0b-\x1f\x7f]", self.text)) is not None:
+            raise self.error(bad.start(), "there is an invisible character")
+        # in brackets a line may break anywhere
+        self.source = f"({self.unquoted()}\n)"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tree = ast.parse(self.source, mode="eval")
+        except SyntaxError as error:
+            raise self.error(self.at(error.lineno or 1, error.offset or 1), self.wrong(error)) from None
+        except (ValueError, RecursionError, MemoryError, OverflowError):
+            raise self.error(0, "this cannot be read") from None
+        return self.node(tree.body, 0)
+
+    def unquoted(self) -> str:
+        """Text with a word of the same length in place of each name in backquotes."""
+
+        def word(match: re.Match[str]) -> str:
+            if match[1] is not None:
+                return match[1]
+            self.quoted[len(self.text[: match.start()].encode()) + self.before] = match[2]
+            return "_" * len(match[0].encode())
+
+        return _QUOTED.sub(word, self.text)
+
+    def wrong(self, error: SyntaxError) -> str:
+        if re.search(r"(?<![=<>!])=(?!=)", self.text):
+            return "write == to compare"
+        if "&" in self.text or "|" in self.text:
+            return "write `and` and `or`"
+        unclosed = re.search(r"never closed|unterminated|EOF", error.msg or "")
+        return "a bracket or a quote is not closed" if unclosed else "this is no expression"
+
+    def at(self, line: int, offset: int) -> int:
+        """Character of the text from the parser's line and column."""
+        lines = self.source.split("\n")[: line - 1]
+        return min(max(sum(len(x) + 1 for x in lines) + offset - 1 - self.before, 0), len(self.text))
+
+    def error(self, column: int, what: str, hint: str | None = None) -> ExpressionError:
+        """COLUMN counts from 0."""
+        return ExpressionError(self.text, column + 1, what, hint)
+
+    def column(self, node: ast.AST) -> int:
+        line, offset = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        start = self.source.split("\n")[line - 1].encode()[:offset]
+        return self.at(line, len(start.decode(errors="ignore")) + 1)
+
+    def node(self, node: ast.AST, depth: int) -> _Node:
+        if depth > DEEPEST:
+            raise self.error(self.column(node), f"this is nested deeper than {DEEPEST} levels")
+        if name := self.name(node):
+            return self.lookup(name, node)
+        make = getattr(self, f"_{type(node).__name__.lower()}", None)
+        if make is None:
+            raise self.error(self.column(node), *_forbidden(node))
+        made: _Node = make(node, depth + 1)
+        return made
+
+    def name(self, node: ast.AST) -> str | None:
+        """Return the dotted name that a chain of attributes spells."""
+        if isinstance(node, ast.Name):
+            place = len(self.source.split("\n")[node.lineno - 1].encode()[: node.col_offset])
+            before = sum(len(x.encode()) + 1 for x in self.source.split("\n")[: node.lineno - 1])
+            return self.quoted.get(before + place, node.id)
+        if isinstance(node, ast.Attribute):
+            above = self.name(node.value)
+            return f"{above}.{node.attr}" if above else None
+        return None
+
+    def lookup(self, name: str, node: ast.AST) -> _Node:
+        if name not in self.names:
+            raise self.error(self.column(node), *self.unknown(name))
+        self.used.append(name)
+
+        def value(values: Values) -> Any:
+            try:
+                return values[name]
+            except KeyError:
+                raise _Absent from None
+
+        return value
+
+    def unknown(self, name: str) -> tuple[str, str]:
+        if name in FUNCTIONS:
+            return f"{name} is a function", f"Write {name}(...)."
+        if name in ("true", "false", "null"):
+            return f"nothing is called '{name}'", f"Write {name.capitalize() if name != 'null' else 'None'}."
+        near = difflib.get_close_matches(name, self.names, 1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(sorted(self.names)[:12])}."
+        return f"nothing is called '{name}'", hint
+
+    def guard(self, node: ast.AST, work: _Node) -> _Node:
+        """Turn what can go wrong with some values into an error with the place."""
+        column = self.column(node)
+
+        def guarded(values: Values) -> Any:
+            try:
+                return work(values)
+            except (IndexError, KeyError):
+                raise _Absent from None
+            except ZeroDivisionError:
+                raise self.error(column, "this divides by zero") from None
+            except _Refused as error:
+                raise self.error(column, str(error)) from None
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                raise self.error(column, f"this has no answer: {error}") from None
+
+        return guarded
+
+    def _constant(self, node: ast.Constant, depth: int) -> _Node:
+        value = node.value
+        if not isinstance(value, bool | int | float | str | None):
+            raise self.error(self.column(node), *_forbidden(node))
+        if isinstance(value, int) and value.bit_length() > BITS:
+            raise self.error(self.column(node), "this number is too large")
+        return lambda values: value
+
+    def _list(self, node: ast.List | ast.Tuple, depth: int) -> _Node:
+        if isinstance(node, ast.List | ast.Tuple) and any(isinstance(x, ast.Starred) for x in node.elts):
+            raise self.error(self.column(node), "a list cannot be unpacked here")
+        items = [self.node(item, depth) for item in node.elts]
+        return lambda values: [item(values) for item in items]
+
+    _tuple = _list
+
+    def _boolop(self, node: ast.BoolOp, depth: int) -> _Node:
+        parts = [self.node(part, depth) for part in node.values]
+        stop = isinstance(node.op, ast.Or)
+
+        def work(values: Values) -> Any:
+            found: Any = not stop
+            for part in parts:
+                found = part(values)
+                if bool(found) is stop:
+                    break
+            return found
+
+        return work
+
+    def _unaryop(self, node: ast.UnaryOp, depth: int) -> _Node:
+        inner = self.node(node.operand, depth)
+        if isinstance(node.op, ast.Not):
+            return lambda values: not inner(values)
+        if isinstance(node.op, ast.Invert):
+            raise self.error(self.column(node), "there is no ~ here", "Write `not`.")
+        sign = -1 if isinstance(node.op, ast.USub) else 1
+        return self.guard(node, lambda values: sign * _number(inner(values)))
+
+    def _binop(self, node: ast.BinOp, depth: int) -> _Node:
+        work = _ARITHMETIC.get(type(node.op))
+        if work is None:
+            raise self.error(
+                self.column(node.right) - 1,
+                "there is no such operation",
+                "Write `and`, `or`, +, -, *, /, //, %, **.",
+            )
+        left, right = self.node(node.left, depth), self.node(node.right, depth)
+        return self.guard(node, lambda values: _small(work(_number(left(values)), _number(right(values)))))
+
+    def _compare(self, node: ast.Compare, depth: int) -> _Node:
+        if any(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
+            raise self.error(self.column(node), "there is no `is` here", "Write == or !=.")
+        first = self.node(node.left, depth)
+        rest = [
+            (_COMPARISONS[type(op)], self.node(value, depth))
+            for op, value in zip(node.ops, node.comparators, strict=True)
+        ]
+
+        def work(values: Values) -> bool:
+            left = first(values)
+            for compare, value in rest:
+                right = value(values)
+                if not compare(left, right):
+                    return False
+                left = right
+            return True
+
+        return self.guard(node, work)
+
+    def _ifexp(self, node: ast.IfExp, depth: int) -> _Node:
+        test, then, other = (self.node(x, depth) for x in (node.test, node.body, node.orelse))
+        return lambda values: then(values) if test(values) else other(values)
+
+    def _subscript(self, node: ast.Subscript, depth: int) -> _Node:
+        of, at = self.node(node.value, depth), self.node(node.slice, depth)
+
+        def work(values: Values) -> Any:
+            found, place = of(values), at(values)
+            if not isinstance(found, list | tuple | str):
+                raise _Refused(f"{found!r} is no list")
+            if isinstance(place, bool) or not isinstance(place, int | slice):
+                raise _Refused(f"{place!r} is no whole number")
+            return found[place]
+
+        return self.guard(node, work)
+
+    def _slice(self, node: ast.Slice, depth: int) -> _Node:
+        if node.step is not None:
+            raise self.error(self.column(node), "a slice is [first:last]")
+        first = self.node(node.lower, depth) if node.lower else None
+        last = self.node(node.upper, depth) if node.upper else None
+        return lambda values: slice(first(values) if first else None, last(values) if last else None)
+
+    def _call(self, node: ast.Call, depth: int) -> _Node:
+        function = FUNCTIONS.get(node.func.id) if isinstance(node.func, ast.Name) else None
+        if function is None:
+            raise self.error(
+                self.column(node), "this function is not known", f"There are: {', '.join(FUNCTIONS)}."
+            )
+        if any(isinstance(argument, ast.Starred) for argument in node.args):
+            raise self.error(self.column(node), "arguments cannot be unpacked")
+        reverse = [k for k in node.keywords if k.arg == "reverse" and function is _sorted]
+        if len(reverse) != len(node.keywords):
+            raise self.error(self.column(node), "a function takes values only")
+        given = [self.node(argument, depth) for argument in node.args]
+        given += [self.node(k.value, depth) for k in reverse]
+        return self.guard(node, lambda values: _small(function(*[one(values) for one in given])))
+
+
+class _Refused(Exception):
+    """An operation that is not offered for these values."""
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, int | float):
+        return value
+    raise _Refused(f"{value!r} is no number")
+
+
+def _small(value: Any) -> Any:
+    if isinstance(value, int) and value.bit_length() > BITS:
+        raise _Refused("the number becomes too large")
+    if isinstance(value, complex):
+        raise _Refused("this has no real value")
+    return value
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if abs(exponent) > POWER:
+        raise _Refused(f"an exponent is at most {POWER}")
+    if isinstance(base, int) and base.bit_length() > BITS:
+        raise _Refused("the number becomes too large")
+    return base**exponent
+
+
+def _sorted(values: Any, reverse: bool = False) -> list[Any]:
+    return sorted(_several(values), reverse=bool(reverse))
+
+
+def _several(values: Any) -> list[Any]:
+    if isinstance(values, list | tuple):
+        return list(values)
+    raise _Refused(f"{values!r} is no list")
+
+
+def _least(pick: Callable[[Iterable[Any]], Any]) -> Callable[..., Any]:
+    def work(first: Any, *others: Any) -> Any:
+        among = [first, *others] if others else _several(first)
+        if not among:
+            raise _Absent
+        return pick(among)
+
+    return work
+
+
+def _length(values: Any) -> int:
+    return len(values) if isinstance(values, str) else len(_several(values))
+
+
+def _round(value: Any, digits: Any = 0) -> Any:
+    return round(_number(value), max(-20, min(20, digits))) if digits else round(_number(value))
+
+
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: _power,
+}
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "len": _length,
+    "min": _least(min),
+    "max": _least(max),
+    "sum": lambda values: sum(map(_number, _several(values))),
+    "abs": lambda value: abs(_number(value)),
+    "round": _round,
+    "any": lambda values: any(_several(values)),
+    "all": lambda values: all(_several(values)),
+    "sorted": _sorted,
+}
+"""Functions that an expression may call."""
+
+
+def _forbidden(node: ast.AST) -> tuple[str, str]:
+    what = {
+        ast.Attribute: "only names have dots",
+        ast.Lambda: "no functions are made here",
+        ast.NamedExpr: "nothing is assigned here",
+        ast.JoinedStr: "text is written plain",
+        ast.Dict: "a list is written [1, 2]",
+        ast.Set: "a list is written [1, 2]",
+        ast.Constant: "values are numbers, text, True, False and None",
+    }
+    allowed = "An expression has names, numbers, text, lists, comparisons, and/or/not, arithmetic and "
+    return what.get(type(node), "this has no place in an expression"), f"{allowed}{', '.join(FUNCTIONS)}."
+
+
+def _short(text: str) -> str:
+    shown = " ".join(text[:200].split())
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in shown)
+    return f"`{shown[:77]}...`" if len(shown) > 80 else f"`{shown}`"
