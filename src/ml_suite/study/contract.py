@@ -70,9 +70,13 @@ class Split(Document):
 
     training: Span
     subset: Span
-    """Part of the training period that step 1 uses."""
+    """Part of the training period that step 1 uses, from its first to its last date."""
     validation: Span
     test: Span
+    blocks: list[Span] = []
+    """What of the subset is used, where it is not all of it: ascending, with a date at least between each two."""
+    members: str = ""
+    """SHA-256 of the reference dates of the subset's samples, one a line, hexadecimal."""
 
 
 class Layout(Document):
