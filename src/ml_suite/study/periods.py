@@ -13,7 +13,6 @@ from ml_suite.errors import StudyError
 from ml_suite.quantities import format_duration, format_fraction
 from ml_suite.study.contract import Span, Split
 
-
 MOST = 600
 """Blocks of a subset: a training opens its dataset once for each."""
 
@@ -129,8 +128,8 @@ def blocks(
     number = min(max(10, months), MOST) if samples is None else max(1, round(wanted / samples))
     if number > MOST:
         raise StudyError(
-            f"a subset of {format_fraction(share)} has {number:,} blocks of {format_duration(length or step)}, and there "
-            f"are at most {MOST}",
+            f"a subset of {format_fraction(share)} has {number:,} blocks of {format_duration(length or step)}, "
+            f"and there are at most {MOST}",
             f"Raise hpo.step1.block to {format_duration(_rounded(step * -(-wanted // MOST) + window.length))}.",
         )
     for count in range(min(number, wanted), 0, -1):
@@ -176,8 +175,8 @@ def gaps(calendar: Calendar, parts: Sequence[Span]) -> list[datetime]:
     """Dates between the blocks, which a training must take for missing; on the dataset's own frequency.
 
     anemoi-training uses exactly the samples of the blocks when its training dataset is the concatenation of them. All
-    other keys of ``dataset_config`` (frequency, drop ...) stay as they are; ``start`` and ``end`` must be given, and are
-    the first and the last date of all blocks, `Split.subset`::
+    other keys of ``dataset_config`` (frequency, drop ...) stay as they are; ``start`` and ``end`` must be given, and
+    are the first and the last date of all blocks, `Split.subset`::
 
         dataloader.training.datasets.data.dataset_config.dataset:
           concat: [{dataset: PATH, start: FIRST, end: LAST}, ...]
