@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ml_suite.config.deployment import Deployment
 from ml_suite.config.hpo import Hpo
 from ml_suite.errors import StudyError
-from ml_suite.study.contract import StudyPlan
+from ml_suite.study.contract import SearchPlan, StudyPlan
 
 EXTENT = frozenset({"trials", "keep", "shards", "choice"})
 """How far a study goes; trials that are finished stay valid when these change."""
+
+Plan = TypeVar("Plan", bound=SearchPlan)
 
 SINGLE = "single"
 """Sampling of a training without a search."""
@@ -22,13 +24,25 @@ SINGLE = "single"
 def identity(fields: dict[str, Any]) -> str:
     """Study id: first 16 digits of the SHA-256 over everything that decides what a trial does."""
     told = {key: value for key, value in fields.items() if key not in {*EXTENT, "study"}}
-    told["dataset"] = {key: value for key, value in told["dataset"].items() if key != "path"}
+    for data in ("dataset", "arrays"):
+        if data in told:
+            told[data] = _placeless(told[data])
+    if "members" in told:
+        told["members"] = {name: _placeless(part) for name, part in told["members"].items()}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _placeless(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != "path"}
 
 
 def freeze(**fields: Any) -> StudyPlan:
     """Make the plan with its id; the arguments are the fields of `StudyPlan` without `study`."""
-    draft = StudyPlan(study="", **fields)
+    return identified(StudyPlan(study="", **fields))
+
+
+def identified(draft: Plan) -> Plan:
+    """Return the plan with the id that it has by its other fields."""
     return draft.model_copy(update={"study": identity(draft.model_dump(mode="json"))})
 
 
@@ -39,7 +53,7 @@ def shards(deployment: Deployment, hpo: Hpo) -> int:
     return min(wanted, hpo.step1.trials)
 
 
-def changes(old: StudyPlan, new: StudyPlan) -> list[str]:
+def changes(old: SearchPlan, new: SearchPlan) -> list[str]:
     """Say what differs, ``KEY: OLD -> NEW``, for a person."""
     before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
     keys = [*before, *(key for key in after if key not in before)]
@@ -50,8 +64,15 @@ def changes(old: StudyPlan, new: StudyPlan) -> list[str]:
     ]
 
 
-def require_same(old: StudyPlan, new: StudyPlan, finished: int, folder: Path) -> None:
+def require_same(
+    old: SearchPlan, new: SearchPlan, finished: int, folder: Path, again: str = "deploy"
+) -> None:
     """Refuse another study where trials of the old one are finished.
+
+    Parameters
+    ----------
+    again
+        What the user does after undoing a change.
 
     Raises
     ------
@@ -64,7 +85,7 @@ def require_same(old: StudyPlan, new: StudyPlan, finished: int, folder: Path) ->
     shown = "; ".join(told[:5]) + (f"; {len(told) - 5} more" if len(told) > 5 else "")
     raise StudyError(
         f"the study {old.study} has {finished} finished trials and would become another one: {shown}",
-        f"Undo the change and deploy again, or start anew: mv {folder} {folder}.{old.study}",
+        f"Undo the change and {again} again, or start anew: mv {folder} {folder}.{old.study}",
     )
 
 
