@@ -1,0 +1,269 @@
+"""What a study costs: the quote before, the account after, and the search in one step that was avoided.
+
+The cost of two steps as a part of the cost of one is, with `n` trials on a part `p` of the data, `k` of them trained on
+everything `r` times, `e1` and `e2` epochs, and `x` seconds for `e1` epochs on everything::
+
+    C / X = [n (p x + c0) s + k r x e2 / e1 + pilot] / (n x)
+
+`c0` is what a trial costs whatever its data: start, setup, judging on the same validation data after every epoch. The
+formula of Yu et al. (2023) lacks it, and is 30 times too low for their smallest subset. `s` is the part of the epochs
+that rungs leave. The one step is every trial trained once on everything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ml_suite.study.contract import Document, Rungs, TrialResult, TrialState
+
+OVERHEAD = {"mlp": 0.02, "command": 3.0, "anemoi": 4.0}
+"""Seconds of a trial that do not depend on its data, by trainer; until a pilot or finished trials say it better."""
+
+
+class Line(Document):
+    """Trainings of one part of a study."""
+
+    part: str
+    """`pilot`, `step1`, `step2`."""
+    trainings: float
+    """A quote may expect half a one."""
+    seconds: float
+    """Wall time of the trainings added up."""
+    cpu_hours: float | None = None
+    """None where a training did not tell."""
+    gpu_hours: float = 0.0
+
+
+class Quote(Document):
+    """What a study will cost, before it runs."""
+
+    lines: list[Line]
+    seconds: float
+    """Of all lines."""
+    one_step_seconds: float
+    """Every trial trained once on everything."""
+    share: float
+    """Cost of the study as a part of the one step's."""
+    full_seconds: float
+    """One training on everything, with the epochs of step 1."""
+    overhead_seconds: float
+    """Of each trial of step 1, whatever its data (`c0`)."""
+    measured: bool
+    """Both come from trainings of this study, rather than from an estimate."""
+
+
+class Cost(Document):
+    """What a study has cost; failed, pruned and preempted trainings included."""
+
+    lines: list[Line]
+    seconds: float
+    """Of all lines."""
+    one_step_seconds: float | None
+    """Estimate for training every trial once on everything; None until trainings of step 2 are complete."""
+    share: float | None
+    """Cost of the study as a part of the one step's."""
+    avoided_seconds: float | None
+    """What one step would have cost more."""
+    method: str
+    """How the one step was estimated."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much a study trains."""
+
+    trials: int
+    subset: float
+    kept: int
+    """Candidates and controls that are trained on everything."""
+    again: int = 0
+    """Further trainings of finalists with other seeds."""
+    epochs1: int = 1
+    epochs2: int = 1
+    rungs: Rungs | None = None
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Seconds of a training: `overhead + share * full`."""
+
+    overhead: float
+    full: float
+    measured: bool = True
+
+
+def epochs_left(rungs: Rungs | None, epochs: int) -> float:
+    """Part of the epochs of step 1 that is trained when nobody stops early.
+
+    >>> epochs_left(Rungs(at=[4, 8, 16], keep=0.5, cohort=16), 60)
+    0.225
+    """
+    if rungs is None:
+        return 1.0
+    running, trained, before = rungs.cohort, 0, 0
+    for at in rungs.at:
+        if at >= epochs:
+            break
+        trained += running * (at - before)
+        running, before = math.ceil(round(rungs.keep * running, 9)), at
+    return (trained + running * (epochs - before)) / (rungs.cohort * epochs)
+
+
+def rate(shares: Sequence[float], seconds: Sequence[float]) -> Rate | None:
+    """Fit the mean seconds of trainings at several sizes; None with fewer than two sizes.
+
+    Parameters
+    ----------
+    shares
+        Part of the data of each training.
+    seconds
+        Of each training, reduced to one number of epochs.
+    """
+    count = len(shares)
+    if len(set(shares)) < 2 or count != len(seconds):
+        return None
+    # relative weights: the long trainings must not hide the overhead of the short ones
+    weights = [1 / share**2 for share in shares]
+    total = sum(weights)
+    mean_x = sum(w * x for w, x in zip(weights, shares, strict=True)) / total
+    mean_y = sum(w * y for w, y in zip(weights, seconds, strict=True)) / total
+    across = sum(w * (x - mean_x) ** 2 for w, x in zip(weights, shares, strict=True))
+    slope = (
+        sum(w * (x - mean_x) * (y - mean_y) for w, x, y in zip(weights, shares, seconds, strict=True))
+        / across
+    )
+    overhead = max(0.0, mean_y - slope * mean_x)
+    full = (mean_y - overhead) / mean_x if overhead == 0 else max(slope, 0.0)
+    return Rate(overhead=overhead, full=full)
+
+
+def estimate(trainer: str, full_seconds: float) -> Rate:
+    """Take the usual overhead of a trainer, where only the length of a full training is known."""
+    return Rate(OVERHEAD.get(trainer, OVERHEAD["command"]), full_seconds, measured=False)
+
+
+def quote(extent: Extent, rate: Rate, pilot: Line | None = None, gpus: int = 0) -> Quote:
+    """Say what a study will cost.
+
+    Parameters
+    ----------
+    pilot
+        What the pilot has cost or will cost, where there is one.
+    gpus
+        GPUs of one training.
+
+    >>> extent = Extent(trials=10_000, subset=0.05, kept=50, epochs1=100, epochs2=100)
+    >>> round(quote(extent, Rate(overhead=0.0, full=543.0)).share, 4)
+    0.055
+    """
+    left = epochs_left(extent.rungs, extent.epochs1)
+    each = (extent.subset * rate.full + rate.overhead) * left
+    full = rate.full * extent.epochs2 / extent.epochs1 + rate.overhead
+    trainings = extent.kept + extent.again
+    lines = [
+        *([pilot] if pilot else []),
+        Line(part="step1", trainings=extent.trials, seconds=extent.trials * each),
+        Line(part="step2", trainings=trainings, seconds=trainings * full),
+    ]
+    lines = [
+        line.model_copy(update={"gpu_hours": line.seconds * gpus / 3600}) if line is not pilot else line
+        for line in lines
+    ]
+    seconds = sum(line.seconds for line in lines)
+    one_step = extent.trials * (rate.full + rate.overhead)
+    return Quote(
+        lines=lines,
+        seconds=seconds,
+        one_step_seconds=one_step,
+        share=seconds / one_step if one_step else math.inf,
+        full_seconds=rate.full,
+        overhead_seconds=rate.overhead,
+        measured=rate.measured,
+    )
+
+
+def account(
+    parts: Mapping[str, Sequence[TrialResult]],
+    trials: int,
+    gpus: Mapping[str, int] | None = None,
+    replacement: float = 1.0,
+) -> Cost:
+    """Add up what was trained.
+
+    Parameters
+    ----------
+    parts
+        All results by part (`pilot`, `step1`, `step2`), replicates and failures included.
+    trials
+        Trials of step 1.
+    gpus
+        GPUs of one training by part; default: none.
+    replacement
+        Epochs of one step as a part of those of step 2.
+
+    Notes
+    -----
+    The one step is estimated from complete trainings of step 2: candidates may be larger or smaller networks than the
+    average trial, so where parameters are known, seconds are fitted to them and added up over all trials; else the mean
+    is taken, as in the report of a deployment (*number of trials x mean time of a complete candidate of step 2*).
+    """
+    lines = [_line(part, results, (gpus or {}).get(part, 0)) for part, results in parts.items()]
+    seconds = sum(line.seconds for line in lines)
+    one_step, method = _one_step(parts.get("step1", ()), parts.get("step2", ()), trials)
+    if one_step is not None:
+        one_step *= replacement
+    return Cost(
+        lines=lines,
+        seconds=seconds,
+        one_step_seconds=one_step,
+        share=seconds / one_step if one_step else None,
+        avoided_seconds=one_step - seconds if one_step else None,
+        method=method,
+    )
+
+
+def of_results(results: Iterable[TrialResult], share: float) -> list[tuple[float, float]]:
+    """Share of the data and seconds of complete trainings, for `rate`."""
+    return [(share, r.seconds) for r in results if r.state is TrialState.COMPLETE]
+
+
+def _line(part: str, results: Sequence[TrialResult], gpus: int) -> Line:
+    seconds = sum(r.seconds for r in results)
+    cpu = [r.cpu_seconds for r in results]
+    told = [c for c in cpu if c is not None]
+    return Line(
+        part=part,
+        trainings=len(results),
+        seconds=seconds,
+        cpu_hours=sum(told) / 3600 if cpu and len(told) == len(cpu) else None,
+        gpu_hours=seconds * gpus / 3600,
+    )
+
+
+def _one_step(
+    first: Sequence[TrialResult], second: Sequence[TrialResult], trials: int
+) -> tuple[float | None, str]:
+    full = [r for r in second if r.state is TrialState.COMPLETE and r.seconds > 0]
+    if not full or not trials:
+        return None, "no complete training of step 2 yet"
+    mean = sum(r.seconds for r in full) / len(full)
+    sizes = [r.parameters for r in first if r.parameters]
+    known = [(float(r.parameters), r.seconds) for r in full if r.parameters]
+    if sizes and len(known) >= 3 and len({size for size, _ in known}) >= 3:
+        fixed, slope = _line_through(known)
+        expected = trials * (fixed + slope * sum(sizes) / len(sizes))
+        return expected, "seconds of step 2 fitted to the number of parameters, over all trials"
+    return trials * mean, "number of trials x mean time of a complete candidate of step 2"
+
+
+def _line_through(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Least squares with neither a negative start nor a negative slope."""
+    mean_x = sum(x for x, _ in points) / len(points)
+    mean_y = sum(y for _, y in points) / len(points)
+    across = sum((x - mean_x) ** 2 for x, _ in points)
+    slope = max(0.0, sum((x - mean_x) * (y - mean_y) for x, y in points) / across)
+    if (fixed := mean_y - slope * mean_x) < 0:
+        return 0.0, sum(x * y for x, y in points) / sum(x * x for x, _ in points)
+    return fixed, slope
