@@ -135,7 +135,8 @@ def test_the_schema_is_closed_and_described() -> None:
             assert node["additionalProperties"] is False
         assert node.get("type") != "null"
     assert schema["$defs"]["Step1"]["properties"]["shards"]["description"].startswith("Jobs that share")
-    assert schema["$defs"]["Dimension"]["maxProperties"] == 1
+    ranges = [case["required"] for case in schema["$defs"]["Dimension"]["oneOf"]]
+    assert ranges == [["choice"], ["int"], ["float"], ["log"]]
     assert schema["required"] == ["suite", "dataset", "training", "hosts", "outputs"]
 
 

@@ -19,6 +19,8 @@ from ml_suite.quantities import format_fraction
 _Integer = int
 _Real = float
 RANGES = ("choice", "int", "float", "log")
+MOST_POINTS = 100_000
+"""Values of a real range in a grid."""
 
 
 class Dimension(Strict):
@@ -52,7 +54,9 @@ class Dimension(Strict):
             if kind == "log" and low <= 0:
                 raise ValueError("a log range lies above zero")
         if self.points and kind not in {"float", "log"}:
-            raise ValueError("points: is for the real ranges float and log")
+            raise ValueError("points is for the real ranges float and log")
+        if self.points and self.points > MOST_POINTS:
+            raise ValueError(f"a range has at most {MOST_POINTS:,} points")
         return self
 
     @property
@@ -159,7 +163,7 @@ class Step1(Strict):
     contiguous: bool = False
     """Of a dataset with dates the first part, rather than blocks spread over the training period."""
     block: Duration | None = None
-    """Length of a block; default: as many blocks as fit, ten at least."""
+    """Length of a block; default: a block a month, ten at least, or as many as fit."""
     epochs: Annotated[int, Field(gt=0)] | None = None
     """Epochs of a trial; default: the training's."""
     patience: PatienceText | None = None

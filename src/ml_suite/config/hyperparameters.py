@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_suite.config import wording
@@ -24,16 +24,33 @@ _INSTEAD = {
     "system.hardware.num_nodes": "write training.resources",
 }
 
+_LONGEST = 64
+"""Values in a list that is tried; longer ones are no different to a schema."""
+
 
 def candidates(deployment: Deployment) -> list[tuple[str, Any]]:
-    """Values to try: every choice, both ends of a range, and a point between them when it is continuous."""
+    """Values to try: every choice, both ends of a range, and a point between them when it is continuous.
+
+    Where a hyperparameter has several values, lists of each of these, as short and as long as they can be.
+    """
     if deployment.hpo is None:
         return []
-    return [(key, value) for key, dim in deployment.hpo.space.items() for _, value in _trial_values(dim)]
+    space = deployment.hpo.space
+    return [(key, value) for key, dim in space.items() for _, value in _trial_values(dim, space)]
 
 
-def _trial_values(dimension: Dimension) -> Iterator[tuple[Keys, Any]]:
+def _trial_values(dimension: Dimension, space: Mapping[str, Dimension]) -> Iterator[tuple[Keys, Any]]:
     """Values with their place below the dimension."""
+    count = space[dimension.per].int if dimension.per is not None and dimension.per in space else None
+    if count is None:
+        yield from _single_values(dimension)
+        return
+    for below, value in _single_values(dimension):
+        for number in dict.fromkeys(count):
+            yield below, [value] * min(number, _LONGEST)
+
+
+def _single_values(dimension: Dimension) -> Iterator[tuple[Keys, Any]]:
     if dimension.choice is not None:
         yield from ((("choice", i), value) for i, value in enumerate(dimension.choice))
         return
@@ -111,8 +128,8 @@ def _ranges(deployment: Deployment, source: Source, composed: Composed) -> Itera
     assert deployment.hpo is not None
     places: dict[tuple[str, str], Keys] = {}
     for key, dimension in deployment.hpo.space.items():
-        for below, value in _trial_values(dimension):
-            places[key, repr(value)] = ("hpo", "space", key, *below)
+        for below, value in _trial_values(dimension, deployment.hpo.space):
+            places.setdefault((key, repr(value)), ("hpo", "space", key, *below))
     told = set()
     for candidate in composed.candidates:
         where = places.get((candidate.key, repr(candidate.value)))
@@ -122,7 +139,15 @@ def _ranges(deployment: Deployment, source: Source, composed: Composed) -> Itera
         message = f"{candidate.key} cannot be {candidate.value!r}: {reason}"
         hint = "use `int: [low, high]` for whole numbers" if len(where) == 4 else None
         told.add(where[:4] if len(where) == 4 else where)
-        yield source.finding(Severity.ERROR, where, message, hint)
+        given = deployment.hpo.space[candidate.key]
+        severity = Severity.ERROR
+        if given.when:
+            # tried without what it depends on, beside which it may well be right
+            severity, conditions = Severity.WARNING, ", ".join(given.when)
+            hint = f"this was tried alone; it may be right where {conditions} have the values that it needs"
+        elif given.per is not None and hint is None:
+            hint = f"each trial gives a list here; leave out `per: {given.per}` for one value"
+        yield source.finding(severity, where, message, hint)
 
 
 def _told(error: SchemaError, key: str = "") -> str:
@@ -176,7 +201,7 @@ def _layouts(deployment: Deployment, source: Source, composed: Composed) -> Iter
 
 
 def _batches(dimension: Dimension | None, composed: Composed) -> list[int]:
-    if dimension is None:
+    if dimension is None or dimension.per is not None:
         size = composed.batch_size.get("training")
         return [size] if size else []
     if dimension.choice is not None:

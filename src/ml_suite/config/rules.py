@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ml_suite import quantities
+from ml_suite.config import search_rules
 from ml_suite.config.deployment import Software, Training
 from ml_suite.config.findings import Problem
 from ml_suite.config.values import node_name
@@ -27,6 +28,7 @@ def problems(data: Data) -> Iterator[Problem]:
     """Every rule that a deployment breaks."""
     for rule in (_suite, _hosts, _software, _trainer, _keep, _shards, _walltimes, _periods, _twice):
         yield from rule(data)
+    yield from search_rules.problems(data)
 
 
 def _get(data: Any, *path: str) -> Any:
@@ -191,7 +193,12 @@ def _walltimes(data: Data) -> Iterator[Problem]:
     """No time is zero, and a trial fits its job."""
     lists = (("training",), ("hpo", "step1"), ("hpo", "step2"))
     paths = [(*path, "resources", "walltime") for path in lists]
-    for path in (*paths, ("hpo", "step1", "trial_walltime"), ("evaluation", "lead_time")):
+    for path in (
+        *paths,
+        ("hpo", "step1", "trial_walltime"),
+        ("hpo", "step1", "block"),
+        ("evaluation", "lead_time"),
+    ):
         if _duration(_get(data, *path)) == timedelta(0):
             yield Problem(path, "this must be longer than zero")
     job = _duration(_get(data, *paths[1])) or _duration(_get(data, *paths[0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ml_suite.config.deployment import Deployment
+from ml_suite.config.hpo import RANGES
 
 HEADER = "# yaml-language-server: $schema=.ml-suite/deployment.schema.json"
 """First line of a deployment, by which an editor finds the schema."""
@@ -14,7 +15,7 @@ def json_schema() -> dict[str, Any]:
     """Return the schema of a deployment as a person writes it: no key may be empty, a dimension has one range."""
     schema = Deployment.model_json_schema()
     definitions = schema["$defs"]
-    definitions["Dimension"] |= {"minProperties": 1, "maxProperties": 1}
+    definitions["Dimension"]["oneOf"] = [{"required": [kind]} for kind in RANGES]
     cleaned: dict[str, Any] = _without_null(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

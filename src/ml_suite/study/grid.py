@@ -108,7 +108,7 @@ class Grid:
         while self._next < self.combinations and (enough is None or len(self._found) < enough):
             if self._next >= MOST_POINTS:
                 raise StudyError(
-                    f"of the first {MOST_POINTS:,} points of the grid ({self.combinations:,} in all) only "
+                    f"of the first {MOST_POINTS:,} points of the grid only "
                     f"{len(self._found):,} fulfil the constraints",
                     "Write `sampling: random`, or narrow hpo.space.",
                 )

@@ -1,0 +1,170 @@
+"""What the keys of the section `hpo` say together: the same for a deployment and for a study file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from ml_suite import quantities
+from ml_suite.config import expressions, relations
+from ml_suite.config.findings import Problem
+from ml_suite.config.hpo import Dimension
+
+Data = dict[str, Any]
+
+RESULTS = ("value", "parameters", "seconds", "inference_seconds", "rank")
+"""What a filter of candidates can ask of a trial of step 1 beside its hyperparameters."""
+
+
+def problems(data: Data) -> Iterator[Problem]:
+    """Every rule that the section `hpo` of a file breaks."""
+    if not isinstance(data.get("hpo"), dict):
+        return
+    for rule in (_space, _constraints, _filter, _grid, _rounds, _cuts, _cohorts, _blocks, _finals):
+        yield from rule(data)
+
+
+def dimensions(data: Data) -> dict[str, Dimension]:
+    """Those hyperparameters of a space that can be read by themselves."""
+    found = {}
+    space = _get(data, "hpo", "space")
+    for name, given in space.items() if isinstance(space, dict) else ():
+        try:
+            found[name] = Dimension.model_validate_json(json.dumps(given), strict=True)
+        except (ValidationError, TypeError, ValueError):
+            continue
+    return found
+
+
+def _get(data: Any, *path: str) -> Any:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _names(data: Data) -> list[str]:
+    space = _get(data, "hpo", "space")
+    return [str(name) for name in space] if isinstance(space, dict) else []
+
+
+def _space(data: Data) -> Iterator[Problem]:
+    """Hyperparameters depend only on others that there are, and on values that these can have."""
+    space = _get(data, "hpo", "space")
+    if isinstance(space, dict):
+        for wrong in relations.problems(dimensions(data), space):
+            yield Problem(("hpo", "space", *wrong.path), wrong.message, wrong.hint, wrong.on_key)
+
+
+def _constraints(data: Data) -> Iterator[Problem]:
+    """Constraints can be read."""
+    given = _get(data, "hpo", "constraints")
+    for i, text in enumerate(given if isinstance(given, list) else ()):
+        yield from _read(("hpo", "constraints", i), text, _names(data))
+
+
+def _filter(data: Data) -> Iterator[Problem]:
+    """A filter of candidates can be read."""
+    names = _names(data)
+    yield from _read(
+        ("hpo", "step2", "filter"), _get(data, "hpo", "step2", "filter"), [*names, *RESULTS] if names else []
+    )
+
+
+def _read(path: tuple[str | int, ...], text: Any, names: list[str]) -> Iterator[Problem]:
+    if not isinstance(text, str) or not names:
+        return
+    try:
+        read = expressions.compile(text, names)
+    except expressions.ExpressionError as error:
+        hint = error.hint and error.hint[0].lower() + error.hint[1:].rstrip(".")
+        yield Problem(path, f"column {error.column} of this: {error.what}", hint)
+        return
+    if not read.names:
+        yield Problem(path, "this reads no hyperparameter, so that it is always the same", "leave it out")
+
+
+def _grid(data: Data) -> Iterator[Problem]:
+    """A grid knows how many values a real range has."""
+    if _get(data, "hpo", "sampling") != "grid":
+        return
+    for name, given in dimensions(data).items():
+        if given.kind in ("float", "log") and given.points is None:
+            low, high = getattr(given, given.kind)
+            yield Problem(
+                ("hpo", "space", name),
+                "a grid needs to know how many values of this range it has",
+                f"write {{{given.kind}: [{low:g}, {high:g}], points: 5}}",
+            )
+
+
+def _rounds(data: Data) -> Iterator[Problem]:
+    """Each round of an adaptive sampler has a trial."""
+    rounds, trials = (
+        _whole(_get(data, "hpo", "sampling", "rounds")),
+        _whole(_get(data, "hpo", "step1", "trials")),
+    )
+    if rounds and trials and rounds > trials:
+        message = f"{trials} trials cannot be drawn in {rounds} rounds"
+        yield Problem(("hpo", "sampling", "rounds"), message, f"write at most {trials}")
+
+
+def _cuts(data: Data) -> Iterator[Problem]:
+    """Rungs lie before the end of a trial."""
+    at = _get(data, "hpo", "step1", "rungs", "at")
+    epochs = _whole(_get(data, "hpo", "step1", "epochs")) or _whole(_get(data, "training", "epochs"))
+    for i, epoch in enumerate(at if isinstance(at, list) else ()):
+        if epochs and _whole(epoch) and epoch >= epochs:
+            where = ("hpo", "step1", "rungs", "at", i)
+            message = f"a trial has {epochs} epochs, so that it cannot be cut after {epoch}"
+            yield Problem(where, message, "write an earlier one, or leave it out")
+
+
+def _cohorts(data: Data) -> Iterator[Problem]:
+    """No job without a cohort; a cohort is not larger than the search."""
+    rungs = _get(data, "hpo", "step1", "rungs")
+    trials, shards = (_whole(_get(data, "hpo", "step1", key)) for key in ("trials", "shards"))
+    if not isinstance(rungs, dict) or not trials:
+        return
+    cohort = _whole(rungs.get("cohort", 16))
+    if shards and cohort and shards <= trials < (shards - 1) * cohort + 1:
+        number = math.ceil(trials / cohort)
+        yield Problem(
+            ("hpo", "step1", "shards"),
+            f"{shards} jobs cannot share {trials} trials that compete in {number} cohorts of {cohort}",
+            f"write at most {number}, or a smaller cohort",
+        )
+
+
+def _blocks(data: Data) -> Iterator[Problem]:
+    """A part that is contiguous has no blocks."""
+    step1 = _get(data, "hpo", "step1")
+    if isinstance(step1, dict) and step1.get("contiguous") is True and "block" in step1:
+        message = "a contiguous subset has no blocks"
+        yield Problem(("hpo", "step1", "block"), message, "keep one of the two", on_key=True)
+
+
+def _finals(data: Data) -> Iterator[Problem]:
+    """Who is trained again is among the candidates, and controls are among the others."""
+    trials, step2 = _whole(_get(data, "hpo", "step1", "trials")), _get(data, "hpo", "step2")
+    if not trials or not isinstance(step2, dict):
+        return
+    try:
+        keep = round(trials * quantities.fraction(step2.get("keep")))
+    except ValueError:
+        return
+    narrow, finalists, controls = (_whole(step2.get(key)) for key in ("narrow", "finalists", "controls"))
+    candidates = narrow + 1 if narrow else keep
+    if keep and finalists and finalists > candidates:
+        message = f"{finalists} finalists cannot be chosen of {candidates} candidates"
+        yield Problem(("hpo", "step2", "finalists"), message, f"write at most {candidates}")
+    if keep and controls and controls > trials - keep:
+        message = f"{controls} controls cannot be chosen of the {trials - keep} trials that are not kept"
+        yield Problem(("hpo", "step2", "controls"), message, f"write at most {trials - keep}")
