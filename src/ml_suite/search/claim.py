@@ -1,0 +1,90 @@
+"""Who runs which part of a stage: two processes never train the same trials at once, on one host or several.
+
+A shard is held by a lock that the file system gives up when its process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from ml_suite.errors import StudyError
+
+Shard = tuple[int, int]
+"""Number, from 0, and how many there are."""
+
+
+def name(shard: Shard) -> str:
+    """Name of the files of a shard.
+
+    >>> name((2, 7))
+    '2-of-7'
+    """
+    return f"{shard[0]}-of-{shard[1]}"
+
+
+def overlap(a: Shard, b: Shard) -> bool:
+    """Tell whether two shards have a cohort in common: a number that leaves the rest of both.
+
+    >>> overlap((0, 1), (3, 7)), overlap((0, 2), (1, 4)), overlap((1, 2), (3, 4))
+    (True, False, True)
+    """
+    return (a[0] - b[0]) % math.gcd(a[1], b[1]) == 0
+
+
+@contextmanager
+def claim(folder: Path, shard: Shard) -> Iterator[None]:
+    """Hold a shard of the stage in FOLDER.
+
+    Raises
+    ------
+    StudyError
+        If another process runs it, or one that shares trials with it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    own = folder / f"{name(shard)}.lock"
+    with own.open("a+") as lock:
+        with (folder / "gate.lock").open("w") as gate:
+            fcntl.lockf(gate, fcntl.LOCK_EX)  # only for as long as it takes to look
+            for path in sorted(folder.glob("*-of-*.lock")):
+                other = _shard(path)
+                if path == own or other is None or not overlap(shard, other):
+                    continue
+                with suppress(FileNotFoundError), path.open("r+") as probe:
+                    _take(probe, path, other)
+            _take(lock, own, shard)
+        lock.truncate(0)
+        lock.write(
+            f"process {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        )
+        lock.flush()
+        try:
+            yield
+        finally:
+            lock.truncate(0)
+
+
+def _take(file: IO[str], path: Path, shard: Shard) -> None:
+    try:
+        # a record lock: unlike flock it does not stay with children that outlive this process
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = path.read_text().strip() or "another process"
+        what = f"shard {shard[0] + 1}/{shard[1]}" if shard[1] > 1 else "all of it"
+        raise StudyError(
+            f"{path.parent} is being worked on: {what}, by {holder}",
+            "Wait for it or end it; shards that it does not run can run beside it.",
+        ) from error
+
+
+def _shard(path: Path) -> Shard | None:
+    found = re.fullmatch(r"(\d+)-of-(\d+)\.lock", path.name)
+    return (int(found[1]), int(found[2])) if found else None

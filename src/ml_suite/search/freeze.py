@@ -1,0 +1,284 @@
+"""From a study file to a frozen plan, with the members of each part beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from ml_suite.config.findings import FileError, Severity
+from ml_suite.config.hpo import Patience
+from ml_suite.config.source import Source
+from ml_suite.config.study_file import StudyFile, parse
+from ml_suite.errors import StudyError
+from ml_suite.search import environment, samples
+from ml_suite.search.folder import Folder
+from ml_suite.study import arrays, contract, planning, record, subset, trials
+from ml_suite.study.arrays import ArrayPlan, Members
+from ml_suite.study.contract import TrialState
+from ml_suite.trainers.mlp import precision, settings
+
+if TYPE_CHECKING:
+    from numpy import int64
+    from numpy.typing import NDArray
+
+_LOOKED_AT = 500
+"""Trials whose hyperparameters are looked at before any is trained."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A study that is ready to run."""
+
+    file: StudyFile
+    beside: Path
+    """Folder of the study file."""
+    folder: Folder
+    environment: Path
+    plan: ArrayPlan
+    parts: subset.Parts
+    x: NDArray[Any]
+    """Inputs of all samples."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether subset and keep are stated, rather than to be found by the pilot."""
+        return "auto" not in (self.file.hpo.step1.subset, self.file.hpo.step2.keep)
+
+
+def freeze(path: Path, root: Path | None = None, say: samples.Say = lambda text: None) -> Frozen:
+    """Read the study file and its samples, and check all that can be before anything runs.
+
+    Where subset or keep is `auto`, the plan has the largest that may be chosen; see `decide`.
+
+    Raises
+    ------
+    FileError
+        With what is wrong in the file.
+    StudyError
+        If samples, parts or environment do not allow the study.
+    """
+    study, source = parse(path)
+    beside = path.absolute().parent
+    where = study.environment(beside)
+    software = environment.software(where)
+    if study.training.trainer == "mlp":
+        _check(study, source)
+    table = samples.table(study, samples.ensure(study, beside, say))
+    parts = subset.split(table.arrays.samples, study.data.validation, study.data.test, study.data.seed)
+    folder = Folder(root.absolute()) if root else Folder.named(study.study)
+    draft = _draft(study, beside, table.arrays, software, folder)
+    frozen = Frozen(study, beside, folder, where, draft, parts, table.x)
+    hpo = study.hpo
+    share = hpo.step1.subset if isinstance(hpo.step1.subset, float) else 1.0
+    keep = hpo.keep_count or (hpo.step1.trials if hpo.step2.keep == "auto" else 0)
+    frozen = decide(frozen, share, keep)
+    _look(frozen.plan)
+    return frozen
+
+
+def decide(frozen: Frozen, share: float, keep: int) -> Frozen:
+    """Return the study with its subset and the number of candidates.
+
+    Raises
+    ------
+    StudyError
+        If the subset is smaller than a batch.
+    """
+    plan, study = frozen.plan, frozen.file
+    chosen = subset.subset(frozen.parts.training, share, study.data.seed, _batch(study, max))
+    counts = {"step1": len(chosen), "step2": len(frozen.parts.training)}
+    stated = {"step1": study.hpo.step1.patience, "step2": study.hpo.step2.patience}
+    patience = {
+        name: steps_of(study, given, counts[name])
+        for name, own in stated.items()
+        if (given := own or study.training.patience)
+    }
+    members = {name: _members(name, numbers) for name, numbers in _parts(frozen.parts, chosen).items()}
+    decided = plan.model_copy(
+        update={"subset": share, "keep": keep, "patience": patience, "members": members}
+    )
+    return replace(frozen, plan=planning.identified(decided))
+
+
+def settle(frozen: Frozen) -> ArrayPlan:
+    """Write the plan and the members; those that are there stay when they are the same.
+
+    Raises
+    ------
+    StudyError
+        If another study has finished trials in this folder.
+    """
+    folder, plan = frozen.folder, frozen.plan
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True)
+        with (folder.root / "plan.lock").open("w") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX)  # shards may begin at once
+            if (old := load_plan(folder)) is not None:
+                planning.require_same(old, plan, _finished(folder, old), folder.root, "run it")
+            chosen = subset.subset(frozen.parts.training, plan.subset, frozen.file.data.seed)
+            for name, numbers in _parts(frozen.parts, chosen).items():
+                samples.save(folder.members / f"{name}.npy", numbers)
+            if plan.normalisation != "none":
+                of = chosen if plan.normalisation == "subset" else frozen.parts.training
+                samples.normalise(folder.normalisation, frozen.x, of)
+            if old != plan:
+                plan.save(folder.plan)
+    except OSError as error:
+        raise StudyError(
+            f"{folder.root} cannot be written: {(error.strerror or str(error)).lower()}",
+            "Choose another folder: --folder, or make room.",
+        ) from error
+    return plan
+
+
+def load_plan(folder: Folder) -> ArrayPlan | None:
+    """Return the frozen study of a folder; None if there is none.
+
+    Raises
+    ------
+    StudyError
+        If the file is damaged, or is that of another kind of study.
+    """
+    try:
+        return ArrayPlan.load(folder.plan)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise StudyError(
+            f"{folder.plan} is damaged, or another version or kind of study",
+            f"Start anew: mv {folder.root} {folder.root}.old",
+        ) from error
+
+
+def steps_of(study: StudyFile, patience: Patience, samples_: int) -> int:
+    """Optimiser steps of a patience on so many samples; where the batch is searched, those of the smallest."""
+    return patience.steps(settings.steps(samples_, _batch(study, min)))
+
+
+def _draft(
+    study: StudyFile, beside: Path, data: arrays.Arrays, software: dict[str, str], folder: Folder
+) -> ArrayPlan:
+    hpo, training = study.hpo, study.training
+    return ArrayPlan(
+        study="",
+        suite=study.study,
+        metric=hpo.metric,
+        direction=hpo.direction,
+        seed=hpo.seed,
+        space={name: d.model_dump(mode="json", exclude_none=True) for name, d in hpo.space.items()},
+        constraints=hpo.constraints,
+        sampling=hpo.sampling if isinstance(hpo.sampling, str) else f"optuna:{hpo.sampling.optuna}",
+        rounds=hpo.sampling.rounds if not isinstance(hpo.sampling, str) else 1,
+        trials=hpo.step1.trials,
+        keep=0,
+        subset=1.0,
+        shards=1,
+        epochs={
+            "step1": hpo.step1.epochs or training.epochs,
+            "step2": hpo.step2.epochs or training.epochs,
+        },
+        rungs=contract.Rungs(
+            **hpo.step1.rungs.model_dump(include={"at", "cohort"}), keep=hpo.step1.rungs.keep
+        )
+        if hpo.step1.rungs
+        else None,
+        choice=contract.Choice(
+            by=hpo.step2.by,
+            against=hpo.step2.against,
+            filter=hpo.step2.filter,
+            controls=hpo.step2.controls,
+            finalists=hpo.step2.finalists,
+            replicates=hpo.step2.replicates,
+            select=hpo.step2.select,
+            narrow=hpo.step2.narrow,
+        ),
+        trainer=training.trainer,
+        software=software | _program(study, beside),
+        training_seed=training.seed,
+        command=training.command,
+        arrays=data,
+        members={},
+        normalisation=study.data.normalise,
+        precision=_precision(study, folder),
+        settings=training.settings if training.trainer == "mlp" else {},
+    )
+
+
+def _precision(study: StudyFile, folder: Folder) -> dict[str, Literal["fp32", "bf16"]]:
+    wanted = study.training.precision
+    if wanted != "auto":
+        return {"step1": wanted, "step2": wanted}
+    if study.training.trainer != "mlp":
+        return {"step1": "fp32", "step2": "fp32"}
+    known = load_plan(folder)  # another host of the same study decides as the first one did
+    if known is not None and known.precision["step2"] == "fp32":
+        return known.precision
+    fast = bool(environment.gpus()) or precision.available()
+    return {"step1": "bf16" if fast else "fp32", "step2": "fp32"}
+
+
+def _program(study: StudyFile, beside: Path) -> dict[str, str]:
+    """Versions of the files that the program is made of."""
+    return {
+        name: hashlib.sha256((beside / name).read_bytes()).hexdigest()[:16] for name in study.training.files
+    }
+
+
+def _batch(study: StudyFile, pick: Any) -> int:
+    """Samples of one optimiser step, the smallest or largest of the space; 1 where only a program knows."""
+    if study.training.trainer != "mlp":
+        return 1
+    dimension = study.hpo.space.get("batch")
+    if dimension is None:
+        return study.training.batch or int(settings.Settings.model_fields["batch"].default)
+    values = dimension.choice if dimension.choice is not None else getattr(dimension, dimension.kind)
+    whole = [value for value in values if isinstance(value, int)]
+    return int(pick(whole)) if whole else 1
+
+
+def _parts(parts: subset.Parts, chosen: NDArray[int64]) -> dict[str, NDArray[int64]]:
+    return {
+        "training": parts.training,
+        "subset": chosen,
+        "validation": parts.validation,
+        "test": parts.test,
+    }
+
+
+def _members(name: str, numbers: NDArray[int64]) -> Members:
+    return Members(count=len(numbers), sha256=subset.digest(numbers), path=Path("members") / f"{name}.npy")
+
+
+def _check(study: StudyFile, source: Source) -> None:
+    """Compare the space with the trainer."""
+    found = []
+    for problem in settings.check(study.hpo.space, study.training.settings):
+        inside = problem.key in study.hpo.space
+        where = ("hpo", "space", problem.key) if inside else ("training", problem.key)
+        if not inside and problem.key not in study.training.settings:
+            where = ("hpo", "space")
+        found.append(source.finding(Severity.ERROR, where, problem.message, problem.hint or None, key=True))
+    if found:
+        raise FileError(source.file, found)
+
+
+def _look(plan: ArrayPlan) -> None:
+    """Draw some trials, and have the trainer read them."""
+    if plan.sampling.startswith(trials.OPTUNA):
+        return
+    for trial in islice(range(plan.trials), _LOOKED_AT):
+        params = trials.parameters(plan, trial)
+        if plan.trainer == "mlp":
+            settings.parse(params, plan.settings)
+
+
+def _finished(folder: Folder, old: ArrayPlan) -> int:
+    final = {TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED}
+    paths = [path for stage in ("step1", "step2") for path in folder.records(stage)]
+    return sum(r.state in final for r in record.merge(paths, old.study))
