@@ -1,10 +1,9 @@
-"""Weights and paused trainings on disk: arrays and a JSON header, no pickles."""
+"""Weights on disk: arrays and a JSON header, no pickles."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,45 +53,3 @@ def load_weights(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{path} holds no weights of trainer mlp: {error}", "Train the candidate again."
         ) from error
     return header, arrays
-
-
-def save_state(path: Path, header: Mapping[str, Any], arrays: list[Any]) -> None:
-    """Leave a paused training: whole or not at all, but not forced to the disk; without it training starts anew."""
-    import numpy as np
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as f:
-            np.save(f, np.frombuffer(json.dumps(header).encode(), dtype=np.uint8))
-            for array in arrays:
-                np.save(f, array)
-            np.save(f, np.array([len(arrays)]))  # a file cut short lacks it
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def load_state(path: Path, count: int, identity: str) -> tuple[dict[str, Any], list[Any]] | None:
-    """Read a paused training; None without one, or when the file is torn or of another training.
-
-    Parameters
-    ----------
-    count
-        Arrays that it has at most.
-    identity
-        What its header must have as `identity`.
-    """
-    import numpy as np
-
-    try:
-        with path.open("rb") as f:
-            header: dict[str, Any] = json.loads(np.load(f, allow_pickle=False).tobytes())
-            if header.get("identity") != identity:
-                return None
-            arrays = [np.load(f, allow_pickle=False) for _ in range(min(int(header["arrays"]), count))]
-            end = np.load(f, allow_pickle=False)
-    except (OSError, ValueError, KeyError, EOFError):
-        return None
-    return (header, arrays) if end.tolist() == [len(arrays)] else None

@@ -6,38 +6,23 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from ml_suite.study.contract import HistoryPoint, TrialState
 from ml_suite.trainers import outcome
 from ml_suite.trainers.mlp import device as devices
-from ml_suite.trainers.mlp import files, precision, settings
+from ml_suite.trainers.mlp import files, inference, pausing, precision, settings
 from ml_suite.trainers.mlp.data import Data, Part
 from ml_suite.trainers.mlp.network import Layout, Network, Pool, layout
+from ml_suite.trainers.mlp.pausing import Progress
 from ml_suite.trainers.mlp.protocol import Answer, Order, Setup
 from ml_suite.trainers.mlp.settings import Settings
 
-_LOOK = 64
-"""Steps between two looks at the clock, at the loss, and for a request to stop."""
+_LOOK = {"cpu": 1, "cuda": 64}
+"""Steps between two looks at the clock, at the loss, and for a request to stop; on a GPU a look waits for it."""
 
 _CHUNK = 1024
 """Samples that are judged at once."""
-
-
-@dataclass
-class Progress:
-    """How far a training is; with the buffers of its network all that a pause must keep."""
-
-    epoch: int = 0
-    step: int = 0
-    best: float | None = None
-    best_step: int = 0
-    history: list[HistoryPoint] = field(default_factory=list)
-    metrics: dict[str, float] = field(default_factory=dict)
-    """Of the best weights."""
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
 
 
 class Stopped(Exception):
@@ -97,10 +82,13 @@ class _Training:
             progress = self._start()
             paused = self._epochs(progress)
         except Stopped as ended:
+            if ended.state is not TrialState.PREEMPTED:
+                self._forget()
             return self._answer(progress, ended.state, ended.reason)
         if paused:
             self._account(progress)
-            self._pause(progress)
+            if self.order.state is not None:
+                pausing.pause(self.order.state, self.identity, progress, self.net, self.best_values)
             return self._answer(progress, TrialState.COMPLETE, paused=True)
         return self._finish(progress)
 
@@ -122,34 +110,22 @@ class _Training:
         """Set the first weights, or those of the pause."""
         import torch
 
-        net = self.net
-        found = self.order.state and files.load_state(self.order.state, 4, self.identity)
-        if not found:
-            net.clear()
+        net, path = self.net, self.order.state
+        net.clear()
+        progress = path and pausing.resume(path, self.identity, net, self.best_values)
+        if not progress:
             net.initialise(torch.Generator().manual_seed(_mixed(self.order.seed, -1)))
             self.best_values.copy_(net.values)
-            return Progress()
-        header, arrays = found
-        buffers = (net.values, net.first, net.second, self.best_values)
-        for buffer, array in zip(buffers, arrays, strict=False):
-            buffer.copy_(torch.from_numpy(array))
-        if len(arrays) < len(buffers):
-            self.best_values.copy_(net.values)
-        net.gradients.zero_()
-        net.step.fill_(header["progress"]["step"])
-        net.refresh()
-        told = header["progress"]
-        told["history"] = [HistoryPoint.model_validate(point) for point in told["history"]]
-        return Progress(**told)
+        return progress or Progress()
 
     def _epochs(self, progress: Progress) -> bool:
         """Train; True when it paused and could go on."""
         order = self.order
         while progress.epoch < order.epochs:
-            if order.until is not None and progress.epoch >= order.until:
-                return True
             if self._patient(progress):
                 return False
+            if order.until is not None and progress.epoch >= order.until:
+                return True
             self._epoch(progress)
         return False
 
@@ -167,11 +143,11 @@ class _Training:
         shuffled = torch.randperm(count, generator=generator, device=self.device)
         net.loss.zero_()
         full, whole = self.steps[batch], count - count % batch
-        index, copy = self.index, self.index.copy_
+        index, copy, look = self.index, self.index.copy_, _LOOK[self.device]
         for done, first in enumerate(range(0, whole, batch)):
             copy(shuffled[first : first + batch])
             full()
-            if done % _LOOK == 0:
+            if done % look == 0:
                 self._look(progress)
         if whole < count:
             index[: count - whole].copy_(shuffled[whole:])
@@ -237,17 +213,6 @@ class _Training:
         progress.cpu_seconds += time.process_time() - self.begin_cpu
         self.begin, self.begin_cpu = time.monotonic(), time.process_time()
 
-    def _pause(self, progress: Progress) -> None:
-        if self.order.state is None:
-            return
-        net = self.net
-        buffers = [net.values, net.first, net.second]
-        if progress.best_step != progress.step:
-            buffers.append(self.best_values)
-        told = {**progress.__dict__, "history": [point.model_dump() for point in progress.history]}
-        header = {"identity": self.identity, "arrays": len(buffers), "progress": told}
-        files.save_state(self.order.state, header, [buffer.cpu().numpy() for buffer in buffers])
-
     def _finish(self, progress: Progress) -> Answer:
         """Judge and keep the best weights."""
         net, order = self.net, self.order
@@ -255,13 +220,17 @@ class _Training:
         net.refresh()
         if order.test and "test" in self.data.parts:
             progress.metrics.update(self._judge("test", self.data.parts["test"]))
-        if order.state is not None:
-            order.state.unlink(missing_ok=True)
-        answer = self._answer(progress, TrialState.COMPLETE)
-        if order.weights is None:
-            return answer
-        self._keep(progress)
-        return answer.model_copy(update={"checkpoint": outcome.checkpoint(order.weights)})
+        self._forget()
+        told: dict[str, Any] = {"inference_seconds": inference.seconds(net.master(), self.chosen.output)}
+        if order.weights is not None:
+            self._keep(progress)
+            told["checkpoint"] = outcome.checkpoint(order.weights)
+        return self._answer(progress, TrialState.COMPLETE).model_copy(update=told)
+
+    def _forget(self) -> None:
+        """Leave no state behind of a training that does not go on."""
+        if self.order.state is not None:
+            self.order.state.unlink(missing_ok=True)
 
     def _keep(self, progress: Progress) -> None:
         order, setup = self.order, self.trainer.setup
@@ -311,7 +280,6 @@ class _Training:
             stopped_early=complete and not paused and progress.epoch < order.epochs,
             seconds=progress.seconds,
             cpu_seconds=progress.cpu_seconds,
-            inference_seconds=None,
         )
 
 
