@@ -12,8 +12,10 @@ twin() { bash "$ROOT/ci/twin.sh" "$@"; }
 ops() { twin exec ops "$1"; }
 
 twin up --services --bind "$CACHE"
+# ops has a cache of its own, to which this machine's, mounted read-only, lends what takes long to make
+ops "[ ! -L ~/.cache/ml-suite ] || rm ~/.cache/ml-suite; mkdir -p ~/.cache/ml-suite
+    for name in anemoi envs sources; do ln -sfn '$CACHE'/\$name ~/.cache/ml-suite/\$name; done"
 # what the four sites would have installed: the training environment, which every host of the twin sees
-ops "mkdir -p ~/.cache && ln -sfn '$CACHE' ~/.cache/ml-suite"
 for place in lumi:/project/project_465000000 leonardo:/leonardo_work/deste_340_26 \
     marenostrum5:/gpfs/projects/ehpc01 jupiter:/e/project1/e-mlops; do
     folder=${place#*:}/ml-suite

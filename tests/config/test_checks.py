@@ -292,6 +292,19 @@ class TestComposed:
         assert findings(trained) == []
         assert len(list(kept.parent.iterdir())) == 2
 
+    @pytest.mark.parametrize("place", ["", "composed", "lib"])
+    def test_a_cache_that_cannot_be_written_is_done_without(
+        self, trained: Path, tmp_path: Path, place: str
+    ) -> None:
+        cache = tmp_path / "cache" / "ml-suite"
+        # a file where a folder has to be: also root is refused
+        (cache / place).parent.mkdir(parents=True)
+        (cache / place).touch()
+        assert findings(trained) == []
+        edit(trained, ("model.num_channels: ", "model.num_channel: "))
+        assert "model.num_channel is not a key" in "\n".join(errors(trained))
+        assert (cache / place).read_bytes() == b""
+
     def test_facts(self, trained: Path, anemoi_python: Path) -> None:
         deployment = parse(load(trained / "deployment.yaml"))
         facts = composed.compose(trained / "training" / "storm.yaml", anemoi_python.parents[1], {}, [])

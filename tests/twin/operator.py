@@ -23,6 +23,8 @@ WORK = {
     "marenostrum5": "/gpfs/scratch/ehpc01/ml-suite",
     "jupiter": "/e/scratch/e-mlops/ml-suite",
 }
+LENT = ("anemoi", "envs", "sources")
+"""Of the cache of the machine that runs the twin."""
 CLOSE = """
 import sys
 from ml_suite.hosts import mux, reach
@@ -45,7 +47,11 @@ class Operator:
 
     def prepare(self) -> None:
         """Install the training environment everywhere."""
-        self.ops(f"mkdir -p ~/.cache; ln -sfn {cache()} ~/.cache/ml-suite")
+        # a cache of its own, to which this machine's, mounted read-only, lends what takes long to make
+        self.ops(
+            f"[ ! -L ~/.cache/ml-suite ] || rm ~/.cache/ml-suite; mkdir -p ~/.cache/ml-suite; "
+            f"for name in {' '.join(LENT)}; do ln -sfn {cache()}/$name ~/.cache/ml-suite/$name; done"
+        )
         for host, folder in ENVIRONMENTS.items():
             line = f"mkdir -p {folder}/ml-suite; ln -sfn {cache()}/anemoi {folder}/ml-suite/environment"
             self.twin.must("exec", host, line)

@@ -7,6 +7,9 @@ import json
 import os
 import re
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +123,8 @@ def compose(
         composed = Composed.model_validate_json(text)
     except ValidationError as error:
         raise ConfigError(f"{environment} says nothing of {config} that can be read") from error
-    atomic.write(kept, text)
+    with suppress(OSError):  # only to be faster the next time: full, or shared and read-only
+        atomic.write(kept, text)
     return composed
 
 
@@ -128,22 +132,36 @@ def _run(config: Path, environment: Path, values: dict[str, Any], candidates: li
     command = [str(environment / "bin" / "python"), "-m", "ml_suite.trainers.compose", str(config)]
     command += ["--values", json.dumps(values), "--candidates", json.dumps(candidates)]
     try:
-        done = subprocess.run(
-            command,
-            env={**os.environ, "PYTHONPATH": str(install_library(cache()))},
-            cwd=config.parent,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        with _library() as library:
+            done = subprocess.run(
+                command,
+                env={**os.environ, "PYTHONPATH": str(library)},
+                cwd=config.parent,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"{environment} cannot compose {config}: {error}") from error
     if done.returncode:
         last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
         raise ConfigError(f"{environment} cannot compose {config}: {last}", f"Run: {' '.join(command[:4])}")
     return done.stdout
+
+
+@contextmanager
+def _library() -> Iterator[Path]:
+    """Folder with our own code for the training environment: kept in the cache, or gone afterwards."""
+    with ExitStack() as stack:
+        try:
+            library = install_library(cache())
+        except OSError:
+            library = install_library(
+                Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ml-suite-")))
+            )
+        yield library
 
 
 def _fingerprint(config: Path, environment: Path, request: str) -> str:
