@@ -3,7 +3,8 @@
 
 Called as one of them, by a link of that name. The folder SLURM_STANDIN holds a file per step with the pids of its
 ranks, so that a step can be signalled and looked at. A file ``lost`` there makes every new step fail, as when a node
-of the job is gone. Standard library only: it runs with the machine's Python.
+of the job is gone. A file ``slow`` there makes srun read late, and drop what it has not read of a step of which a rank
+died by a signal, as Slurm's does. Standard library only: it runs with the machine's Python.
 """
 
 from __future__ import annotations
@@ -40,15 +41,18 @@ def srun(arguments: list[str]) -> int:
     ranks = [_rank(i, step, given, command) for i in range(given.ntasks)]
     (HERE / f"{os.environ['SLURM_JOB_ID']}.{step}").write_text(" ".join(str(r.pid) for r in ranks))
     readers = [_copied(r.stdout, i if given.label else None) for i, r in enumerate(ranks) if r.stdout]
-    worst = 0
+    worst, dropped = 0, False
     while ranks:
         for rank in [r for r in ranks if r.poll() is not None]:
             ranks.remove(rank)
             code = rank.returncode if rank.returncode >= 0 else 128 - rank.returncode
             worst = max(worst, code)
+            dropped |= rank.returncode < 0 and (HERE / "slow").exists()
             if code and given.kill_on_bad_exit:
                 _signal([r.pid for r in ranks], signal.SIGKILL)
         time.sleep(0.02)
+    if dropped:
+        os._exit(worst)
     # a step goes on while something of it holds its output
     for reader in readers:
         reader.join()
@@ -82,6 +86,8 @@ def _rank(rank: int, step: int, given: argparse.Namespace, command: list[str]) -
 def _copied(pipe: BinaryIO | object, label: int | None) -> threading.Thread:
     def copy() -> None:
         for line in pipe:  # type: ignore[attr-defined]
+            if (HERE / "slow").exists():
+                time.sleep(0.2)
             os.write(1, (f"{label}: ".encode() if label is not None else b"") + line)
 
     thread = threading.Thread(target=copy, daemon=True)

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from ml_suite.errors import StudyError
+from ml_suite.hosts import ranks
 from ml_suite.study.contract import Budget, DatasetRef, Layout, Span, TrialResult, TrialSpec, TrialState
-from ml_suite.trainers import process, runner, steps
+from ml_suite.trainers import outcome, process, runner, steps
 from tests.hosts import slurm_standin
 
 PROGRAM = """
@@ -187,6 +188,34 @@ def test_a_rank_that_fails_takes_the_others_down_and_is_named(tmp_path: Path, jo
     assert result.state is TrialState.FAILED
     assert result.reason == "exit code 1 (rank 1 on node1): ValueError: no such layer"
     assert not left(job)
+
+
+def test_the_last_words_of_a_rank_are_heard_before_the_step_ends(tmp_path: Path, job: Path) -> None:
+    (job / "slow").touch()
+    spec = trial(tmp_path, "error")
+    assert run(spec).reason == "exit code 1 (rank 1 on node1): ValueError: no such layer"
+    ended = f"1: ml-suite: this rank ended with exit code 1 (step {os.getpid()}.0)"
+    assert (spec.output / "log.txt").read_text().splitlines().count(ended) == 2
+    assert not left(job)
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("1: Traceback (most recent call last):\n1: my.Own: no\n1: {end}\n", "my.Own: no"),
+        (
+            "1: Traceback (most recent call last):\n1:   File 'x'\n1: KeyError: 'a'\n2: OSError: b\n",
+            "KeyError: 'a'",
+        ),
+        ("01: no such file\n01: Traceback (most recent call last):\n01: {end}\n", "no such file"),
+        ("1: half a line{end}\n", "half a line"),
+        ("1: Traceback (most recent call last):\n", "Traceback (most recent call last):"),
+        ("2: KeyError: 'a'\n", "an empty log"),
+    ],
+)
+def test_the_last_words_say_what_went_wrong(tmp_path: Path, log: str, words: str) -> None:
+    (tmp_path / "log.txt").write_text(log.format(end=f"{ranks.ENDED} 1 (step 7.0)"))
+    assert outcome.last_words(tmp_path / "log.txt", 1) == words
 
 
 def test_a_rank_that_fails_leaves_no_helper_behind(tmp_path: Path, job: Path) -> None:

@@ -42,8 +42,15 @@ STOP = "URG"
 """Signal that asks a step to stop. Slurm gives it to every process of a rank: all but our shell ignore it, and that
 one gives SIGTERM to the program alone, so that its data loaders do not die under it."""
 
+LOG = "log.txt"
+"""File in the training's folder with the output of all ranks."""
+
+ENDED = "ml-suite: this rank ended with exit code"
+"""How the last line of a failed rank begins."""
+
 _RANK = (
     RENDEZVOUS
+    + f"ended='{ENDED}' log='{LOG}'\n"
     + """\
 export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS GROUP_RANK=$SLURM_NODEID
 export LOCAL_WORLD_SIZE=$((SLURM_NTASKS / SLURM_NNODES))
@@ -64,6 +71,18 @@ done
 [ "$code" -eq 0 ] && exit 0
 # only the first writes: the others fail because it did
 (set -C; echo "$RANK $SLURMD_NODENAME $code $told" >"$folder/fallen") 2>/dev/null || :
+# srun drops what it has not read yet when a rank dies by a signal: first all that this one said has to be in the log
+if [ -z "$told" ] && [ -e "$folder/$log" ]; then
+    mark="$ended $code (step $SLURM_JOB_ID.$SLURM_STEP_ID)"
+    echo "$mark"
+    echo "$mark" >&2
+    looks=0
+    until [ "$(tail -c 1000000 "$folder/$log" | grep -c "^0*$RANK: .*$mark\\$")" -ge 2 ] || [ -n "$told" ]; do
+        looks=$((looks + 1))
+        [ "$looks" -lt 100 ] || break
+        sleep 0.2
+    done
+fi
 # helpers that the program left behind would keep the step alive where no cgroup ends them
 group() {
     stat=$(cat "/proc/$1/stat") && stat=${stat##*) } && stat=${stat#* } && stat=${stat#* } && echo "${stat%% *}"

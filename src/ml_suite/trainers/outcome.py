@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from ml_suite.hosts.ranks import Placement
+from ml_suite.hosts.ranks import ENDED, Placement
 from ml_suite.study.contract import Checkpoint, HistoryPoint, Specification, TrialResult, TrialState
 from ml_suite.trainers.process import Ended, Launch, Stop
 
@@ -147,8 +147,14 @@ def last_words(log: Path, rank: int | None = None) -> str:
     if rank is not None:
         labelled = (line.partition(":") for line in lines)
         lines = [text.strip() for label, _, text in labelled if label.isdigit() and int(label) == rank]
+    said = (line.partition(ENDED)[0].strip() for line in lines)
+    lines = [line for line in said if line not in ("", _TRACEBACK)] or lines
     errors = [line for line in lines[-60:] if _is_error(line)]
     return (errors or lines or ["an empty log"])[-1][:300]
+
+
+_TRACEBACK = "Traceback (most recent call last):"
+"""Says nothing of what went wrong."""
 
 
 def _is_error(line: str) -> bool:
