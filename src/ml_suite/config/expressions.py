@@ -17,54 +17,33 @@ from __future__ import annotations
 
 import ast
 import difflib
-import operator
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ml_suite.errors import StudyError
+from ml_suite.config.expression_errors import DEEPEST, ExpressionError, check_brackets, forbidden
+from ml_suite.config.operations import (
+    ARITHMETIC,
+    BITS,
+    COMPARISONS,
+    FUNCTIONS,
+    Absent,
+    Refused,
+    in_order,
+    number,
+    small,
+)
 
 LONGEST = 1000
 """Characters of an expression."""
-DEEPEST = 50
-"""Levels of nesting."""
-BITS = 256
-"""Of the largest whole number."""
-POWER = 64
-"""Largest exponent."""
+__all__ = ["FUNCTIONS", "Expression", "ExpressionError", "compile"]
 
 Values = Mapping[str, Any]
 _Node = Callable[[Values], Any]
 
 _QUOTED = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|`([^`]*)`""")
-
-_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.In: lambda a, b: a in b,
-    ast.NotIn: lambda a, b: a not in b,
-}
-
-
-class ExpressionError(StudyError):
-    """An expression that cannot be read, or that has no answer for some values."""
-
-    def __init__(self, text: str, column: int, what: str, hint: str | None = None) -> None:
-        super().__init__(f"{_short(text)}, column {column}: {what}", hint)
-        self.text = text
-        self.column = column
-        """From 1."""
-        self.what = what
-
-
-class _Absent(Exception):
-    """A value that is not there: an inactive hyperparameter, or an element beyond the end of a list."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +69,7 @@ class Expression:
         """Tell whether the condition holds, or ABSENT where it needs a value that is not there."""
         try:
             found = self._root(values)
-        except _Absent:
+        except Absent:
             return absent
         if found is True or found is False:
             return found
@@ -134,6 +113,7 @@ class _Reader:
             raise self.error(0, "the expression is empty", "Write a condition, such as layers > 2.")
         if (bad := re.search(r"[^\S \n]|[\x00-\x09\x0b-\x1f\x7f]", self.text)) is not None:
             raise self.error(bad.start(), "there is an invisible character")
+        check_brackets(self.text, self.plain())
         # in brackets a line may break anywhere
         self.source = f"({self.unquoted()}\n)"
         try:
@@ -141,7 +121,7 @@ class _Reader:
                 warnings.simplefilter("ignore")
                 tree = ast.parse(self.source, mode="eval")
         except SyntaxError as error:
-            raise self.error(self.at(error.lineno or 1, error.offset or 1), self.wrong(error)) from None
+            raise self.wrong(error) from None
         except (ValueError, RecursionError, MemoryError, OverflowError):
             raise self.error(0, "this cannot be read") from None
         return self.node(tree.body, 0)
@@ -157,13 +137,18 @@ class _Reader:
 
         return _QUOTED.sub(word, self.text)
 
-    def wrong(self, error: SyntaxError) -> str:
-        if re.search(r"(?<![=<>!])=(?!=)", self.text):
-            return "write == to compare"
-        if "&" in self.text or "|" in self.text:
-            return "write `and` and `or`"
-        unclosed = re.search(r"never closed|unterminated|EOF", error.msg or "")
-        return "a bracket or a quote is not closed" if unclosed else "this is no expression"
+    def plain(self) -> str:
+        """Text with blanks in place of all that is in quotes."""
+        return _QUOTED.sub(lambda match: " " * len(match[0]), self.text)
+
+    def wrong(self, error: SyntaxError) -> ExpressionError:
+        plain = self.plain()
+        if single := re.search(r"(?<![=<>!])=(?!=)", plain):
+            return self.error(single.start(), "write == to compare")
+        if quote := re.search(r"[`'\"]", plain):
+            return self.error(quote.start(), "this quote is not closed")
+        place = self.at(error.lineno or 1, error.offset or 1)
+        return self.error(place, "this is no expression")
 
     def at(self, line: int, offset: int) -> int:
         """Character of the text from the parser's line and column."""
@@ -186,7 +171,7 @@ class _Reader:
             return self.lookup(name, node)
         make = getattr(self, f"_{type(node).__name__.lower()}", None)
         if make is None:
-            raise self.error(self.column(node), *_forbidden(node))
+            raise self.error(self.column(node), *forbidden(node))
         made: _Node = make(node, depth + 1)
         return made
 
@@ -210,7 +195,7 @@ class _Reader:
             try:
                 return values[name]
             except KeyError:
-                raise _Absent from None
+                raise Absent from None
 
         return value
 
@@ -231,10 +216,10 @@ class _Reader:
             try:
                 return work(values)
             except (IndexError, KeyError):
-                raise _Absent from None
+                raise Absent from None
             except ZeroDivisionError:
                 raise self.error(column, "this divides by zero") from None
-            except _Refused as error:
+            except Refused as error:
                 raise self.error(column, str(error)) from None
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
                 raise self.error(column, f"this has no answer: {error}") from None
@@ -244,7 +229,7 @@ class _Reader:
     def _constant(self, node: ast.Constant, depth: int) -> _Node:
         value = node.value
         if not isinstance(value, bool | int | float | str | None):
-            raise self.error(self.column(node), *_forbidden(node))
+            raise self.error(self.column(node), *forbidden(node))
         if isinstance(value, int) and value.bit_length() > BITS:
             raise self.error(self.column(node), "this number is too large")
         return lambda values: value
@@ -278,25 +263,23 @@ class _Reader:
         if isinstance(node.op, ast.Invert):
             raise self.error(self.column(node), "there is no ~ here", "Write `not`.")
         sign = -1 if isinstance(node.op, ast.USub) else 1
-        return self.guard(node, lambda values: sign * _number(inner(values)))
+        return self.guard(node, lambda values: sign * number(inner(values)))
 
     def _binop(self, node: ast.BinOp, depth: int) -> _Node:
-        work = _ARITHMETIC.get(type(node.op))
+        work = ARITHMETIC.get(type(node.op))
         if work is None:
             raise self.error(
-                self.column(node.right) - 1,
-                "there is no such operation",
-                "Write `and`, `or`, +, -, *, /, //, %, **.",
+                self.column(node), "there is no such operation", "Write `and`, `or`, +, -, *, /, //, %, **."
             )
         left, right = self.node(node.left, depth), self.node(node.right, depth)
-        return self.guard(node, lambda values: _small(work(_number(left(values)), _number(right(values)))))
+        return self.guard(node, lambda values: small(work(number(left(values)), number(right(values)))))
 
     def _compare(self, node: ast.Compare, depth: int) -> _Node:
         if any(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
             raise self.error(self.column(node), "there is no `is` here", "Write == or !=.")
         first = self.node(node.left, depth)
         rest = [
-            (_COMPARISONS[type(op)], self.node(value, depth))
+            (COMPARISONS[type(op)], self.node(value, depth))
             for op, value in zip(node.ops, node.comparators, strict=True)
         ]
 
@@ -321,9 +304,9 @@ class _Reader:
         def work(values: Values) -> Any:
             found, place = of(values), at(values)
             if not isinstance(found, list | tuple | str):
-                raise _Refused(f"{found!r} is no list")
+                raise Refused(f"{found!r} is no list")
             if isinstance(place, bool) or not isinstance(place, int | slice):
-                raise _Refused(f"{place!r} is no whole number")
+                raise Refused(f"{place!r} is no whole number")
             return found[place]
 
         return self.guard(node, work)
@@ -343,107 +326,9 @@ class _Reader:
             )
         if any(isinstance(argument, ast.Starred) for argument in node.args):
             raise self.error(self.column(node), "arguments cannot be unpacked")
-        reverse = [k for k in node.keywords if k.arg == "reverse" and function is _sorted]
+        reverse = [k for k in node.keywords if k.arg == "reverse" and function is in_order]
         if len(reverse) != len(node.keywords):
             raise self.error(self.column(node), "a function takes values only")
         given = [self.node(argument, depth) for argument in node.args]
         given += [self.node(k.value, depth) for k in reverse]
-        return self.guard(node, lambda values: _small(function(*[one(values) for one in given])))
-
-
-class _Refused(Exception):
-    """An operation that is not offered for these values."""
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, int | float):
-        return value
-    raise _Refused(f"{value!r} is no number")
-
-
-def _small(value: Any) -> Any:
-    if isinstance(value, int) and value.bit_length() > BITS:
-        raise _Refused("the number becomes too large")
-    if isinstance(value, complex):
-        raise _Refused("this has no real value")
-    return value
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    if abs(exponent) > POWER:
-        raise _Refused(f"an exponent is at most {POWER}")
-    if isinstance(base, int) and base.bit_length() > BITS:
-        raise _Refused("the number becomes too large")
-    return base**exponent
-
-
-def _sorted(values: Any, reverse: bool = False) -> list[Any]:
-    return sorted(_several(values), reverse=bool(reverse))
-
-
-def _several(values: Any) -> list[Any]:
-    if isinstance(values, list | tuple):
-        return list(values)
-    raise _Refused(f"{values!r} is no list")
-
-
-def _least(pick: Callable[[Iterable[Any]], Any]) -> Callable[..., Any]:
-    def work(first: Any, *others: Any) -> Any:
-        among = [first, *others] if others else _several(first)
-        if not among:
-            raise _Absent
-        return pick(among)
-
-    return work
-
-
-def _length(values: Any) -> int:
-    return len(values) if isinstance(values, str) else len(_several(values))
-
-
-def _round(value: Any, digits: Any = 0) -> Any:
-    return round(_number(value), max(-20, min(20, digits))) if digits else round(_number(value))
-
-
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: _power,
-}
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "len": _length,
-    "min": _least(min),
-    "max": _least(max),
-    "sum": lambda values: sum(map(_number, _several(values))),
-    "abs": lambda value: abs(_number(value)),
-    "round": _round,
-    "any": lambda values: any(_several(values)),
-    "all": lambda values: all(_several(values)),
-    "sorted": _sorted,
-}
-"""Functions that an expression may call."""
-
-
-def _forbidden(node: ast.AST) -> tuple[str, str]:
-    what = {
-        ast.Attribute: "only names have dots",
-        ast.Lambda: "no functions are made here",
-        ast.NamedExpr: "nothing is assigned here",
-        ast.JoinedStr: "text is written plain",
-        ast.Dict: "a list is written [1, 2]",
-        ast.Set: "a list is written [1, 2]",
-        ast.Constant: "values are numbers, text, True, False and None",
-    }
-    allowed = "An expression has names, numbers, text, lists, comparisons, and/or/not, arithmetic and "
-    return what.get(type(node), "this has no place in an expression"), f"{allowed}{', '.join(FUNCTIONS)}."
-
-
-def _short(text: str) -> str:
-    shown = " ".join(text[:200].split())
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in shown)
-    return f"`{shown[:77]}...`" if len(shown) > 80 else f"`{shown}`"
+        return self.guard(node, lambda values: small(function(*[one(values) for one in given])))
