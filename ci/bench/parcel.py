@@ -37,7 +37,8 @@ import json, sys, time
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from parcel.arg2000 import arg2000
-from parcel.labels import activated_fractions, ascents
+from parcel.labels import activated_fractions
+from parcel.model import ascents
 from parcel.sampling import Members, blocks
 x = np.concatenate(list(blocks(int(sys.argv[2]), 1)))
 bins = int(sys.argv[3])

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from parcel.arg2000 import arg2000
-from parcel.labels import activated_fractions, ascents
+from parcel.labels import activated_fractions
+from parcel.model import ascents
 from parcel.sampling import INPUTS, MODES, TARGETS, Members, blocks
 
 VERSION = 1
