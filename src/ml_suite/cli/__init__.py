@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": "Show what a deploy would change on the server.",
     "deploy": "Plan, ask, and apply only what changed.",
     "status": "Show how a suite is doing.",
+    "study": "Search hyperparameters on this machine, without ecFlow.",
     "report": "Write the result of a search as one HTML file.",
     "lineage": "Follow weights back to their recipe.",
     "dataset": "Register datasets, describe them, ask how far they are.",
@@ -33,10 +34,15 @@ EXTRAS = {
     "httpx": "stores",
     "jinja2": "report",
     "jsonpatch": "services",
+    "matplotlib": "study",
     "mlflow": "stores",
+    "numpy": "study",
     "obstore": "stores",
+    "optuna": "study",
     "plotly": "report",
     "psutil": "services",
+    "pyarrow": "study",
+    "scipy": "study",
     "uvicorn": "services",
 }
 """Optional libraries and the extra of this package that brings them."""

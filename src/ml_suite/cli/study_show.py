@@ -1,0 +1,52 @@
+"""``ml-suite study show``."""
+
+from __future__ import annotations
+
+import click
+
+from ml_suite.cli.options import console, json_option, next_step, print_json
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ml-suite study show aerosol
+  ml-suite study show ~/studies/aerosol --json"""
+)
+@click.argument("name")
+@json_option
+def command(name: str, as_json: bool) -> None:
+    """Show the study NAME as far as it is: states, winner, cost and certificate.
+
+    NAME is a study of this machine, a deployed suite, or a folder with a plan.json.
+    """
+    from rich.text import Text
+
+    from ml_suite.cli import study_words as words
+    from ml_suite.search.look import find, look
+    from ml_suite.study.two_step import account
+
+    known = look(find(name))
+    if as_json:
+        print_json(
+            {
+                "study": known.plan.study,
+                "name": known.plan.suite,
+                "folder": str(known.folder.root),
+                "trials": known.plan.trials,
+                "keep": known.plan.keep,
+                "states": {step: account(known.of_step(step)) for step in (1, 2)},
+                "selection": known.selection.model_dump(mode="json") if known.selection else None,
+                "cost": known.cost.model_dump(mode="json") if known.cost else None,
+                "left_out": known.left_out or None,
+            }
+        )
+        return
+    out = console()
+    out.print(Text(known.plan.suite, style="bold"))
+    out.print(words.facts_table(words.facts(known) | words.files(known)))
+    if known.left_out:
+        out.print(Text(f"left out, as results of another study: {known.left_out}", style="yellow"))
+    if known.selection is None:
+        click.echo("There is no winner yet.")
+    next_step("ml-suite study trials", name, "--top 10")

@@ -1,0 +1,153 @@
+"""A study in words for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ml_suite.report.words import duration, number
+from ml_suite.study.contract import Selection, TrialResult, TrialState
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ml_suite.search.look import Known
+
+STYLES = {
+    TrialState.COMPLETE: "green",
+    TrialState.PRUNED: "cyan",
+    TrialState.DIVERGED: "yellow",
+    TrialState.FAILED: "bold red",
+    TrialState.PREEMPTED: "dim",
+}
+
+
+def value(found: Any) -> str:
+    """Write a hyperparameter.
+
+    >>> value([8, 16]), value(0.00012345678)
+    ('[8, 16]', '0.000123457')
+    """
+    return f"{found:.6g}" if isinstance(found, float) else str(found)
+
+
+def params(given: Mapping[str, Any]) -> str:
+    """Write hyperparameters on one line, by the last word of their keys."""
+    return ", ".join(f"{name.rsplit('.', 1)[-1]} {value(found)}" for name, found in given.items())
+
+
+def states(counted: Mapping[TrialState, int]) -> str:
+    """Write how many trainings ended how."""
+    return ", ".join(f"{counted[state]:,} {state}" for state in TrialState if counted.get(state))
+
+
+def facts(known: Known) -> dict[str, str]:
+    """Everything worth a line, by its name."""
+    from ml_suite.study.two_step import account, rank
+
+    plan = known.plan
+    first, second = known.of_step(1), known.of_step(2)
+    found = {"study": f"{plan.study}  {plan.metric}, {plan.direction}d, trainer {plan.trainer}"}
+    found["step 1"] = f"{len(first):,} of {plan.trials:,} trials: {states(account(first)) or 'none yet'}"
+    if known.selection is None and (best := rank(first, plan.direction)[:1]):
+        found["best"] = f"{number(best[0].value, 6)} (trial {best[0].trial}: {params(best[0].params)})"
+    if known.shortlist is not None:
+        again = sum(r.replicate > 0 for r in second)
+        seeds = f", {again} of them with other seeds" if again else ""
+        found["step 2"] = (
+            f"{len(second)} trainings of {len(known.shortlist.candidates)} candidates{seeds}: "
+            f"{states(account(second)) or 'none yet'}"
+        )
+    if known.selection is not None:
+        found |= winner(known.selection)
+    if known.cost is not None:
+        found["cost"] = cost(known)
+    return found
+
+
+def winner(selection: Selection) -> dict[str, str]:
+    """Write what won."""
+    result = selection.result
+    seeds = f", the mean of {len(selection.replicates)} seeds" if len(selection.replicates) > 1 else ""
+    first = f" (step 1: {number(selection.step1_value, 6)})" if selection.step1_value is not None else ""
+    told = {
+        "winner": f"trial {selection.trial}: {result.metric} {number(selection.value, 6)}{seeds}{first}",
+        "": params(selection.params),
+    }
+    if selection.reason:
+        told["chosen"] = selection.reason
+    size = [f"{result.parameters:,} parameters"] if result.parameters else []
+    if result.inference_seconds:
+        size.append(f"{result.inference_seconds * 1e6:.3g} µs for one sample on one core")
+    if size:
+        told["size"] = ", ".join(size)
+    if (test := result.metrics.get("test_loss")) is not None:
+        told["test"] = f"test_loss {number(test, 6)}, on samples that decided nothing"
+    return told
+
+
+def cost(known: Known) -> str:
+    """Write what the study cost, and against one step."""
+    spent = known.cost
+    if spent is None:
+        return ""
+    text = f"{duration(spent.seconds)} of training"
+    if spent.share is not None and spent.one_step_seconds is not None:
+        text += (
+            f": {spent.share:.1%} of the {duration(spent.one_step_seconds)} that training every trial on everything "
+            "would take"
+        )
+    return text
+
+
+def files(known: Known) -> dict[str, str]:
+    """Paths that a person may want, by what they are."""
+    from ml_suite.cli.options import shown
+
+    folder = known.folder
+    named = {
+        "report": folder.report,
+        "network": folder.network,
+        "tables": folder.table(1),
+        "folder": folder.root,
+    }
+    return {what: shown(path) for what, path in named.items() if path.exists()}
+
+
+def facts_table(found: Mapping[str, str]) -> Table:
+    """Facts as two columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in found.items():
+        # what a study says is text, not markup
+        table.add_row(name, Text(text, style="green" if name == "winner" else ""))
+    return table
+
+
+def trials_table(results: list[TrialResult]) -> Table:
+    """Trainings as rows."""
+    from rich.table import Table
+    from rich.text import Text
+
+    names = list(dict.fromkeys(name for r in results for name in r.params))
+    sized = any(r.parameters for r in results)
+    again = any(r.replicate for r in results)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    head = ["step", "trial", *(["seed"] if again else []), "state", results[0].metric if results else "value"]
+    for name in [*head, *(["parameters"] if sized else []), "epochs", "time"]:
+        table.add_column(name, justify="left" if name == "state" else "right")
+    for name in names:
+        table.add_column(Text(name.rsplit(".", 1)[-1]), overflow="fold")
+    for r in results:
+        cells: list[Any] = [r.step, r.trial, *([r.replicate] if again else [])]
+        row = [Text(str(cell)) for cell in cells]
+        row += [Text(r.state.value, STYLES[r.state]), Text(number(r.value, 6))]
+        row += [Text(f"{r.parameters or '':,}" if r.parameters else "")] if sized else []
+        row += [Text(str(r.epochs or "")), Text(duration(r.seconds))]
+        row += [Text(value(r.params[name]) if name in r.params else "") for name in names]
+        table.add_row(*row)
+    return table
