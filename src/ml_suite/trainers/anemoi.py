@@ -7,19 +7,22 @@ replica; the schedule's length is ``training.max_steps``; a run can be taken up 
 
 from __future__ import annotations
 
+import json
 import os
+import zipfile
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import ml_suite
 from ml_suite.errors import StudyError
 from ml_suite.hosts.ranks import Placement
-from ml_suite.study.contract import Checkpoint, HistoryPoint, Layout, Span, TrialSpec, TrialState
+from ml_suite.study.contract import Layout, Span, TrialSpec, TrialState
 from ml_suite.study.scaling import Scaled, scale
 from ml_suite.trainers import events, schedule
 from ml_suite.trainers import outcome as outcomes
+from ml_suite.trainers.callback import BEST, LAST
 from ml_suite.trainers.compose import DATASET, override
 from ml_suite.trainers.events import Event
 from ml_suite.trainers.outcome import Outcome
@@ -32,6 +35,8 @@ WORKERS = "dataloader.num_workers.training"
 LIMIT = "dataloader.limit_batches.training"
 GPUS_PER_MODEL = "system.hardware.num_gpus_per_model"
 CALLBACKS = "diagnostics.callbacks"
+SOURCE = f"dataloader.training.datasets.{DATASET}.dataset_config.dataset"
+"""What is opened for training: the dataset, or blocks of it."""
 
 STATED = (LR, BATCH, ACCUMULATE, WORKERS, LIMIT, GPUS_PER_MODEL, CALLBACKS)
 
@@ -59,8 +64,15 @@ class Anemoi:
         return Launch(argv, environment(spec, place), spec.output)
 
     def resumable(self, folder: Path) -> bool:
-        """Tell whether the folder has a checkpoint with optimiser state."""
-        return _started(folder) is not None
+        """Tell whether the folder has a checkpoint with optimiser state, and the weights of the same step beside it."""
+        start = _started(folder)
+        if start is None or start.checkpoints is None:
+            return False
+        if TrialSpec.load(folder / "trial.json").budget.patience is None:
+            return True
+        # those weights may become the best ones; a kill between the two files would leave another epoch's
+        steps = [_step_of(start.checkpoints / name) for name in ("last.ckpt", LAST)]
+        return steps[0] is not None and steps[0] == steps[1]
 
     def progress(self, spec: TrialSpec) -> float:
         """Share of the epochs that is done."""
@@ -76,6 +88,8 @@ class Anemoi:
         end = told[-1] if told and told[-1].event == "end" else None
         if stopped := outcomes.interrupted(spec, ended):
             return stopped
+        if end is not None and end.status == events.PAUSED and ended.code:
+            end = None  # of an earlier part
         if end is None or start is None:
             return outcomes.failed(spec, ended, ", the training did not end")
         if end.status.startswith(("SIGTERMException", "KeyboardInterrupt")):
@@ -85,26 +99,33 @@ class Anemoi:
 
 def _judge(spec: TrialSpec, told: list[Event], start: Event, end: Event) -> Outcome:
     seen = {name for e in told for name in e.values}
-    if end.status == events.FITTED and spec.metric not in seen:
+    sound = end.status in (events.FITTED, events.STOPPED, events.PAUSED)
+    if sound and spec.metric not in seen:
         return outcomes.absent(spec.metric, seen)
-    history = _history(told, spec.metric)
+    history = events.history(told, spec.metric)
     last = history[-1].value if history else None
     diverged = bool(history) and last is None
-    if end.status != events.FITTED and not diverged:
+    if not sound and not diverged:
         return Outcome(TrialState.FAILED, end.status, history=history)
-    weights = _checkpoint(start.checkpoints, end.uuid)
+    patient = spec.budget.patience is not None
+    kept = BEST if patient else LAST
+    weights = outcomes.checkpoint(start.checkpoints / kept, end.uuid) if start.checkpoints else None
     state, reason = TrialState.COMPLETE, ""
     if diverged:
         state, reason = TrialState.DIVERGED, f"{spec.metric} is not finite"
     elif weights is None:
-        state, reason = TrialState.FAILED, f"no inference-last.ckpt in {start.checkpoints}"
-    return Outcome(
+        state, reason = TrialState.FAILED, f"no {kept} in {start.checkpoints}"
+    best = outcomes.best(history, spec.direction)
+    outcome = Outcome(
         state=state,
         reason=reason,
-        value=last,
-        best=outcomes.best(history, spec.direction),
+        value=best if patient and not diverged else last,
+        best=best,
         history=history,
         metrics={k: v for e in told for k, v in e.values.items() if v is not None},
+        epochs=max((e.epoch + 1 for e in told if e.event == "epoch"), default=None),
+        steps=max((e.step for e in told if e.event == "epoch"), default=None),
+        stopped_early=end.status == events.STOPPED,
         parameters=start.parameters,
         effective_lr=start.effective_lr,
         global_batch=start.global_batch,
@@ -112,16 +133,8 @@ def _judge(spec: TrialSpec, told: list[Event], start: Event, end: Event) -> Outc
         checkpoint=weights,
         resume=outcomes.checkpoint(start.checkpoints / "last.ckpt") if start.checkpoints else None,
     )
-
-
-def _history(told: list[Event], metric: str) -> list[HistoryPoint]:
-    """Return the metric after each epoch's validation; an epoch that ran again after a stop counts once."""
-    points = {
-        e.epoch: HistoryPoint(epoch=e.epoch, step=e.step, value=e.values[metric])
-        for e in told
-        if e.event == "validation" and metric in e.values
-    }
-    return [points[epoch] for epoch in sorted(points)]
+    waits = end.status == events.PAUSED and state is TrialState.COMPLETE
+    return outcomes.pause(outcome) if waits else outcome
 
 
 def settings(spec: TrialSpec, place: Placement | None = None) -> dict[str, Any]:
@@ -140,7 +153,7 @@ def settings(spec: TrialSpec, place: Placement | None = None) -> dict[str, Any]:
     given = {**spec.overrides, **spec.params}
     shared = scaling(spec)
     place = place or Placement(1, spec.layout.replicas * _gpus_per_model(spec))
-    run = _started(spec.output)
+    started = _started(spec.output)
     root = spec.output / "training"
     return {
         **{key: value for key, value in given.items() if value is not None or key not in STATED},
@@ -151,19 +164,27 @@ def settings(spec: TrialSpec, place: Placement | None = None) -> dict[str, Any]:
         "system.input.dataset": str(spec.dataset.path),
         "system.output.root": str(root),
         **_period("training", spec.training),
+        **_blocks(spec),
         **_period("validation", spec.validation),
         **_period("test", spec.test),
         "training.max_epochs": spec.budget.epochs,
-        "training.max_steps": _steps(spec, shared.batch),
-        **({"training.run_id": run} if run else {}),
+        "training.max_steps": _steps(spec, shared.batch, spec.budget.epochs),
+        **({"training.run_id": started.run_id} if started else {}),
         # deliveries go through the outbox, never from the training itself
         "diagnostics.log.mlflow.enabled": False,
         "diagnostics.enable_progress_bar": False,
         CALLBACKS: [
             *(given.get(CALLBACKS) or []),
-            {"_target_": "ml_suite.trainers.callback.recorder", "folder": str(spec.output)},
+            {"_target_": "ml_suite.trainers.callback.recorder", "folder": str(spec.output), **_early(spec)},
         ],
     }
+
+
+def _early(spec: TrialSpec) -> dict[str, Any]:
+    """What the callback must know to end a training before its last epoch."""
+    limits = {"patience": spec.budget.patience, "until": spec.budget.until}
+    given = {name: count for name, count in limits.items() if count is not None}
+    return {"metric": spec.metric, "direction": spec.direction, **given} if given else {}
 
 
 def scaling(spec: TrialSpec) -> Scaled:
@@ -188,11 +209,16 @@ def _gpus_per_model(spec: TrialSpec) -> int:
     return int({**spec.overrides, **spec.params}.get(GPUS_PER_MODEL) or 1)
 
 
-def _steps(spec: TrialSpec, batch: int) -> int:
+def steps_per_epoch(spec: TrialSpec) -> int:
+    """Optimiser steps of one epoch of the trial in its layout."""
+    return _steps(spec, scaling(spec).batch, epochs=1)
+
+
+def _steps(spec: TrialSpec, batch: int, epochs: int) -> int:
     given = {**spec.overrides, **spec.params}
     return schedule.steps(
         spec.samples,
-        spec.budget.epochs,
+        epochs,
         batch,
         replicas=spec.layout.replicas,
         workers=int(given.get(WORKERS) or 1),
@@ -204,6 +230,15 @@ def _steps(spec: TrialSpec, batch: int) -> int:
 def _period(part: str, span: Span) -> dict[str, str]:
     key = f"dataloader.{part}.datasets.{DATASET}"
     return {f"{key}.start": _date(span.start), f"{key}.end": _date(span.end)}
+
+
+def _blocks(spec: TrialSpec) -> dict[str, Any]:
+    """Parts of the training period as one dataset, in which the dates between them are missing."""
+    if len(spec.blocks) < 2:
+        return {}
+    path = str(spec.dataset.path)
+    parts = [{"dataset": path, "start": _date(b.start), "end": _date(b.end)} for b in spec.blocks]
+    return {SOURCE: {"concat": parts, "fill_missing_gaps": True}}
 
 
 def _date(date: datetime) -> str:
@@ -229,13 +264,19 @@ def environment(spec: TrialSpec, place: Placement | None = None) -> dict[str, st
     }
 
 
-def _started(folder: Path) -> str | None:
-    """Id of an earlier run of this trial that left a checkpoint to go on from."""
+def _started(folder: Path) -> Event | None:
+    """How an earlier run of this trial began that left a checkpoint to go on from."""
     told = [e for e in events.read(folder / "metrics.jsonl") if e.event == "start"]
     if not told or not told[-1].checkpoints or not (told[-1].checkpoints / "last.ckpt").is_file():
         return None
-    return told[-1].run_id
+    return told[-1]
 
 
-def _checkpoint(folder: Path | None, uuid: str | None) -> Checkpoint | None:
-    return outcomes.checkpoint(folder / "inference-last.ckpt", uuid) if folder else None
+def _step_of(checkpoint: Path) -> int | None:
+    """Optimiser step at which a checkpoint was written; None if it cannot be read."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            name = next(n for n in archive.namelist() if PurePosixPath(n).name == "anemoi.json")
+            return int(json.loads(archive.read(name))["training"]["global_step"])
+    except (OSError, zipfile.BadZipFile, StopIteration, KeyError, ValueError):
+        return None

@@ -1,7 +1,8 @@
-"""Lightning callback that leaves metrics.jsonl and progress in a trial's folder.
+"""Lightning callback that leaves metrics.jsonl and progress in a trial's folder, and ends a training early.
 
 It runs inside the training; the configuration names it as
-``diagnostics.callbacks=[{_target_: ml_suite.trainers.callback.recorder, folder: DIR}]``.
+``diagnostics.callbacks=[{_target_: ml_suite.trainers.callback.recorder, folder: DIR}]``. Whether a training has become
+better is read from metrics.jsonl, so one that was stopped and goes on ends where it would have.
 """
 
 from __future__ import annotations
@@ -9,16 +10,39 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
+from ml_suite.study.contract import HistoryPoint
+from ml_suite.trainers import events, stopping
+
+LAST, BEST = "inference-last.ckpt", "inference-best.ckpt"
+"""Weights after the last epoch, and after the one with the best value where a training may stop early."""
+
 _PROGRESS_SECONDS = 1.0
 
 
-def recorder(folder: str) -> Any:
-    """Make the callback; Lightning is imported here because only the training environment has it."""
+def recorder(
+    folder: str,
+    metric: str = "",
+    direction: str = "minimize",
+    patience: int | None = None,
+    until: int | None = None,
+) -> Any:
+    """Make the callback; Lightning is imported here because only the training environment has it.
+
+    Parameters
+    ----------
+    metric, direction
+        What the training is judged by.
+    patience
+        Optimiser steps without a better value after which it ends, and its best weights are kept.
+    until
+        Epoch after which it waits.
+    """
     from pytorch_lightning.callbacks import Callback
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -29,6 +53,7 @@ def recorder(folder: str) -> Any:
             self.folder = folder
             self.due = 0.0
             self.told = False
+            self.status = events.FITTED
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             if trainer.world_size > 1:
@@ -46,6 +71,8 @@ def recorder(folder: str) -> Any:
                 effective_lr=float(pl_module.effective_lr),
                 global_batch=_global_batch(trainer),
             )
+            # one that was killed when it was about to end trains no further
+            self._end_early(trainer, trainer.current_epoch)
 
         def _note(self, *_: Any) -> None:
             self.told = True
@@ -69,13 +96,37 @@ def recorder(folder: str) -> Any:
             if not trainer.sanity_checking:
                 _tell(trainer, self.folder, event="validation", values=_values(trainer))
 
+        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+            if patience is not None:
+                _keep_best(trainer, self._history(trainer.current_epoch), direction)
+
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             _tell(trainer, self.folder, event="epoch", values=_values(trainer))
             if trainer.is_global_zero:
                 _write_progress(self.folder, trainer, done=1)
+            # the checkpoint of this epoch is written all the same: that callback comes after this one
+            self._end_early(trainer, trainer.current_epoch + 1)
+
+        def _end_early(self, trainer: Any, done: int) -> None:
+            """End the training after so many epochs if it has to; all ranks do the same."""
+            if not 0 < done < trainer.max_epochs:
+                return
+            over = patience is not None and stopping.exhausted(self._history(done), patience, direction)
+            if patience is not None and trainer.strategy.reduce_boolean_decision(over, all=False):
+                self.status, trainer.should_stop = events.STOPPED, True
+            elif until is not None and done >= until:
+                self.status, trainer.should_stop = events.PAUSED, True
+
+        def _history(self, epochs: int) -> list[HistoryPoint]:
+            """Return values of the first EPOCHS epochs; an epoch that runs again has one from before it was stopped."""
+            told = events.history(events.read(self.folder / "metrics.jsonl"), metric)
+            return [point for point in told if point.epoch < epochs]
 
         def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-            _tell(trainer, self.folder, event="end", status="fitted", uuid=_uuid(trainer))
+            if patience is not None:
+                _keep_best(trainer, self._history(trainer.max_epochs), direction)
+            uuid = _uuid(trainer, LAST if patience is None else BEST)
+            _tell(trainer, self.folder, event="end", status=self.status, uuid=uuid)
 
         def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
             message = " ".join(str(exception).split())[:300]
@@ -100,12 +151,23 @@ def _values(trainer: Any) -> dict[str, float | None]:
     return {name: x if math.isfinite(x) else None for name, x in numbers.items()}
 
 
-def _uuid(trainer: Any) -> str | None:
+def _keep_best(trainer: Any, history: list[HistoryPoint], direction: str) -> None:
+    """Keep the weights of the last epoch beside those that each epoch replaces, if it was the best."""
+    where = _checkpoints(trainer)
+    if not trainer.is_global_zero or where is None or not (where / LAST).is_file():
+        return
+    if history and stopping.best(history, direction) is history[-1]:
+        temporary = where / f".{BEST}"
+        shutil.copyfile(where / LAST, temporary)
+        temporary.replace(where / BEST)
+
+
+def _uuid(trainer: Any, name: str) -> str | None:
     """Identity of the weights that a forecast would use."""
     from anemoi.utils.checkpoints import load_metadata
 
     where = _checkpoints(trainer)
-    path = where / "inference-last.ckpt" if where else None
+    path = where / name if where else None
     return str(load_metadata(str(path))["uuid"]) if path and path.exists() else None
 
 

@@ -7,8 +7,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ml_suite.study.contract import HistoryPoint
+
 FITTED = "fitted"
 """Status of an `end` event when the training used up its budget."""
+
+STOPPED = "stopped early"
+"""Status of an `end` event when the training did not become better for as long as its patience lasts."""
+
+PAUSED = "paused"
+"""Status of an `end` event when the training reached the epoch after which it has to wait."""
 
 
 class Event(BaseModel):
@@ -31,7 +39,7 @@ class Event(BaseModel):
     effective_lr: float | None = None
     global_batch: int | None = None
     status: str = ""
-    """Of `end`: `FITTED`, or the exception's type and message."""
+    """Of `end`: `FITTED`, `STOPPED`, `PAUSED`, or the exception's type and message."""
     uuid: str | None = None
     """Of `end`: Anemoi's identity of the inference checkpoint."""
 
@@ -43,3 +51,13 @@ def read(path: Path) -> list[Event]:
     except OSError:
         return []
     return [Event.model_validate_json(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+
+
+def history(told: list[Event], metric: str) -> list[HistoryPoint]:
+    """Return the metric after each epoch's validation; an epoch that ran again after a stop counts once."""
+    points = {
+        e.epoch: HistoryPoint(epoch=e.epoch, step=e.step, value=e.values[metric])
+        for e in told
+        if e.event == "validation" and metric in e.values
+    }
+    return [points[epoch] for epoch in sorted(points)]
