@@ -135,10 +135,8 @@ def test_a_relay_that_is_killed_twenty_times_loses_and_repeats_nothing(
         output.close()
     for name in bodies:
         assert far.snapshot(name) == near.snapshot(name), name
-    log = far.client.get_log(100_000)
     for name in bodies:
-        path = f"/{far.name}/{name}"
-        said = re.findall(rf"chd:(\w+) ?(.*) {re.escape(path)}(?: .*)?$", log, re.MULTILINE)
+        said = heard(far, name)
         once = [(verb, what) for verb, what in said if verb in ("init", "event", "complete", "abort")]
         expected = ["init", "event", "event", "event", "abort" if name == "bad" else "complete"]
         assert [verb for verb, _ in once] == expected, once
@@ -151,6 +149,15 @@ def test_a_relay_that_is_killed_twenty_times_loses_and_repeats_nothing(
 def inode(path: Path) -> int:
     """Another one as soon as a new relay has begun to work."""
     return path.stat().st_ino if path.exists() else 0
+
+
+def heard(suite: Suite, name: str) -> list[tuple[str, str]]:
+    """Commands that the server took for a task.
+
+    Of a relay that was killed before the answer came, it names the command once more, in a line of errors.
+    """
+    line = rf"^MSG:\[[^\]]*\] chd:(\w+) ?(.*) {re.escape(f'/{suite.name}/{name}')}(?: .*)?$"
+    return re.findall(line, suite.client.get_log(100_000), re.MULTILINE)
 
 
 def zombies(suite: Suite) -> list[str]:
@@ -200,6 +207,5 @@ def test_a_relay_that_dies_between_saying_and_marking_says_nothing_twice(
     while dies(Relay(Spool(spool, here), tmp_path / "state", server), marks):
         marks, deaths = 1, deaths + 1
     assert deaths == 6
-    found = re.findall(rf"chd:(\w+) .*/{suite.name}/t", suite.client.get_log(100_000))
-    assert found == ["init", "event", "meter", "label", "event", "abort"]
+    assert [verb for verb, _ in heard(suite, "t")] == ["init", "event", "meter", "label", "event", "abort"]
     assert zombies(suite) == []
