@@ -20,9 +20,9 @@ from ml_suite.errors import StudyError
 from ml_suite.study import space
 from ml_suite.study.space import Part, Space
 
-MOST_CASES = 100_000
+MOST_CASES = 20_000
 """Combinations of what others depend on."""
-MOST_POINTS = 1_000_000
+MOST_POINTS = 200_000
 """Points that are looked at to find those which fulfil the constraints."""
 
 
