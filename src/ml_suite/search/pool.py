@@ -31,6 +31,9 @@ from ml_suite.trainers.process import die_with_parent
 
 MODULE = "ml_suite.trainers.mlp.worker"
 
+UNUSABLE = 2
+"""Exit code of a worker that cannot use its setup."""
+
 GRACE = 10.0
 """Seconds after its walltime in which a worker may end a training by itself."""
 
@@ -130,6 +133,7 @@ class Worker:
         self.orders, self.python, self.slot, self.log, self.stop = orders, python, slot, log, stop
         self.process: subprocess.Popen[bytes] | None = None
         self.answered = False
+        """Some worker has, so that environment and data are good."""
         self.rest = b""
 
     def do(self, job: Job) -> Part | None:
@@ -147,7 +151,7 @@ class Worker:
             except _Died as died:
                 if self.stop.is_set():
                     return None
-                if died.code >= 0 and not self.answered:
+                if died.code == UNUSABLE or (died.code >= 0 and not self.answered):
                     raise StudyError(
                         f"no worker can begin: {died.words.removeprefix('error: ')}", f"Read {self.log}"
                     ) from None
@@ -187,7 +191,6 @@ class Worker:
         return None if answer.state is TrialState.PREEMPTED else self.orders.part(job.task, answer)
 
     def _start(self) -> None:
-        self.answered = False
         self.rest = b""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
