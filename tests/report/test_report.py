@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ml_suite.errors import MlSuiteError, StudyError
-from ml_suite.report import plots
 from ml_suite.report.collect import collect, deployed
+from ml_suite.report.figures import figures
 from ml_suite.report.page import render
 from tests.jobs.study_rig import Rig
 from tests.report.conftest import HOSTILE, home_of, poison
@@ -74,20 +74,14 @@ def test_a_whole_study(whole: Rig) -> None:
     assert report.cost is not None
     assert report.cost.one_step_seconds is not None
     assert {f.state.value for f in report.failures} == {"pruned", "diverged", "failed"}
-    assert set(plots.figures(report)) == {"steps", "ranks", "curves", "params"}
+    assert {f.id for f in figures(report)} == {"ranks", "steps", "params", "curves", "costmap"}
 
 
 def test_the_page_has_every_trial_and_loads_nothing(whole: Rig) -> None:
     page = Page(render(collect(whole.job.resolved)))
     rows = [tag for tag, attributes in page.tags if tag == "tr"]
     assert len(rows) >= 8
-    for word in (
-        "diverged",
-        "pruned",
-        "no such layer",
-        "4 min" if False else "Cost",
-        "Kendall" if False else "Winner",
-    ):
+    for word in ("diverged", "pruned", "no such layer", "Cost", "Winner"):
         assert word in page.words
     for tag, attributes in page.tags:
         assert tag not in LOADERS, tag
@@ -101,12 +95,23 @@ def test_the_page_has_every_trial_and_loads_nothing(whole: Rig) -> None:
 
 def test_figures_are_valid_json_for_plotly(whole: Rig) -> None:
     page = Page(render(collect(whole.job.resolved)))
-    places = {a["data-figure"] for t, a in page.tags if "data-figure" in a}
-    assert places == set(page.data) == {"data-steps", "data-ranks", "data-curves", "data-params"}
-    for text in page.data.values():
-        figure = json.loads(text)
-        assert figure["data"]
-        assert all(len(trace["x"]) == len(trace["y"]) for trace in figure["data"])
+    plots = [json.loads(text) for name, text in page.data.items() if name.startswith("data-")]
+    assert len(plots) == sum("data-plot" in a for _, a in page.tags) >= 5
+    for plot in plots:
+        assert plot["data"]
+        assert len(plot["data"]) == len(plot["hover"])
+        for trace, hover in zip(plot["data"], plot["hover"], strict=True):
+            lengths = {len(trace[k]) for k in ("x", "y")} if trace["type"] == "scatter" else set()
+            told = {len(hover[k]) for k in ("rows", "notes") if k in hover}
+            assert len(lengths | told) <= 1
+
+
+def test_every_figure_tells_what_it_shows(whole: Rig) -> None:
+    page = Page(render(collect(whole.job.resolved)))
+    plots = [a for _, a in page.tags if "data-plot" in a]
+    assert all(a["role"] == "img" and a["aria-label"] for a in plots)
+    tags = [t for t, _ in page.tags]
+    assert tags.count("figure") == tags.count("figcaption") >= 5
 
 
 def test_hostile_text_stays_text(whole: Rig) -> None:
@@ -117,10 +122,10 @@ def test_hostile_text_stays_text(whole: Rig) -> None:
     assert len(scripts) == len(page.data) + 2
     assert "img" not in {t for t, _ in page.tags}
     assert HOSTILE in page.words
-    for figure in page.data.values():
-        for trace in json.loads(figure)["data"]:
-            assert "<script" not in json.dumps(trace)
-            assert "<img" not in json.dumps(trace)
+    for name, plot in page.data.items():
+        if name.startswith("data-"):
+            assert "<script" not in json.dumps(json.loads(plot))
+            assert "<img" not in json.dumps(json.loads(plot))
 
 
 def test_half_a_study_says_what_is_missing(halfway: Rig) -> None:
@@ -139,7 +144,7 @@ def test_before_anything_ran(planned: Rig) -> None:
     assert report.account[0].states == {"not run": 6}
     page = Page(render(report))
     assert "No training has a result yet." in page.words
-    assert page.data == {}
+    assert set(page.data) == {"rows", "schemes"}
 
 
 def test_a_damaged_file_is_a_message(whole: Rig) -> None:
@@ -165,6 +170,11 @@ def test_the_command_line(whole: Rig) -> None:
     written = command(whole, "--html", "report.html")
     assert written.returncode == 0, written.stderr
     assert (whole.folder / "report.html").stat().st_size > 1_000_000
+    drawn = command(whole, "--figures", "images")
+    assert drawn.returncode == 0, drawn.stderr
+    names = {path.name for path in (whole.folder / "images").iterdir()}
+    assert {"ranks.png", "ranks.svg", "top.csv"} <= names
+    assert f"wrote {len(names)} files" in drawn.stdout
     other = command(whole, "--cycle", "20260101")
     assert other.returncode == 1
     assert "no cycle '20260101'" in other.stderr
@@ -185,7 +195,7 @@ def test_a_browser_without_a_network_draws_it(whole: Rig) -> None:
         command = ["unshare", "-rn", *command]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     drawn = Page(done.stdout)
-    figures = [a for t, a in drawn.tags if t == "div" and "data-figure" in a]
-    assert len(figures) == 4
-    assert all("js-plotly-plot" in str(a.get("class")) for a in figures)
+    plots = [a for t, a in drawn.tags if t == "div" and "data-plot" in a]
+    assert len(plots) >= 5
+    assert all("js-plotly-plot" in str(a.get("class")) for a in plots)
     assert "img" not in {t for t, _ in drawn.tags}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_suite.report.summary import NOT_RUN, account, cost, failures, kendall_tau, rows
+from ml_suite.report.summary import NOT_RUN, account, cost, depth, failures, kendall_tau, rows, step_pairs
 from ml_suite.study.contract import TrialResult, TrialState
 
 
@@ -74,6 +74,48 @@ def test_cost_counts_failures_and_estimates_one_step_from_complete_candidates() 
     assert found.steps[1].gpu_hours == pytest.approx(8 * 120 / 3600)
     assert found.one_step_seconds == 400
     assert found.share == pytest.approx(0.4)
+
+
+def test_the_pilot_is_a_cost_of_the_study() -> None:
+    results = [result(1, i, seconds=10) for i in range(4)] + [result(2, 0, seconds=100)]
+    found = cost(results, {1: 0, 2: 0}, 4, pilot=[result(1, 0, seconds=30)])
+    assert found.pilot is not None
+    assert found.seconds == 170
+    assert found.share == pytest.approx(170 / 400)
+
+
+def test_other_seeds_are_no_candidates_of_their_own() -> None:
+    listed = rows(
+        [
+            result(1, 0),
+            result(1, 1),
+            result(2, 1),
+            result(2, 1, replicate=1, value=3.0),
+            result(2, 1, TrialState.FAILED, replicate=2),
+        ],
+        "minimize",
+        None,
+    )
+    assert [row.rank for row in listed] == [1, 2, 1, None, None]
+    (pair,) = step_pairs(listed)
+    assert pair.values == (1.0, 3.0)
+    assert pair.value == 2.0
+    assert account(listed, {2: 1})[0].states == {"complete": 1}
+
+
+@pytest.mark.parametrize(
+    ("params", "layers"),
+    [
+        ({"layers": 3, "units": [8, 8, 8]}, 3),
+        ({"model.num_layers": 12}, 12),
+        ({"units": [64, 32], "lr": 0.1}, 2),
+        ({"layers": "two"}, None),
+        ({"players": True}, None),
+        ({}, None),
+    ],
+)
+def test_depth_is_told_by_layers_or_by_a_list(params: dict[str, object], layers: int | None) -> None:
+    assert depth(params) == layers
 
 
 def test_cost_without_a_complete_candidate_has_no_estimate() -> None:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypeVar
-
-from pydantic import BaseModel
+from typing import Literal
 
 from ml_suite.config.deployment import Deployment
 from ml_suite.config.resolved import Resolved
 from ml_suite.config.resources import Resources
-from ml_suite.errors import MlSuiteError, StudyError
+from ml_suite.errors import MlSuiteError
 from ml_suite.evaluation.scores import Evaluation
 from ml_suite.jobs.places import found, places
 from ml_suite.layout import ONCE, WorkTree
 from ml_suite.lineage.training import Registered, StoredObject, TrainingMetadata
-from ml_suite.report import summary
+from ml_suite.report.assemble import Found, assemble, load
 from ml_suite.report.model import Links, Report
-from ml_suite.study.contract import Selection, StudyPlan, TrialResult
+from ml_suite.study.contract import Selection, Shortlist, StudyPlan, TrialResult
 
-Model = TypeVar("Model", bound=BaseModel)
 State = Literal["empty", "running", "selected", "evaluated", "registered"]
 
 
@@ -34,45 +31,32 @@ def collect(resolved: Resolved, cycle: str = ONCE, now: datetime | None = None) 
     """
     deployment = resolved.deployment
     tree = WorkTree.of(resolved, resolved.ops, cycle)
-    plan = _load(StudyPlan, tree.plan)
-    selection = _load(Selection, tree.selection)
+    plan = load(StudyPlan, tree.plan)
+    selection = load(Selection, tree.selection)
     results = _results(resolved, cycle, plan)
-    direction = plan.direction if plan else "minimize"
-    rows = summary.rows(results, direction, selection)
-    evaluation = _load(Evaluation, tree.evaluation / "scores.json")
-    registered = _load(Registered, tree.registered)
-    pairs = [
-        (a.value, b.value) for a, b in summary.step_pairs(rows) if a.value is not None and b.value is not None
-    ]
-    planned = _planned(deployment, plan)
-    return Report(
-        suite=deployment.suite,
-        cycle=cycle,
-        made=now or datetime.now(UTC),
-        state=_state(results, selection, evaluation, registered),
-        missing=_missing(deployment, tree, plan, selection, evaluation, registered),
-        study=plan.study if plan else None,
-        metric=plan.metric if plan else selection.result.metric if selection else None,
-        direction=direction,
-        seed=plan.seed if plan else None,
-        subset=plan.subset if plan and deployment.hpo else None,
-        keep=plan.keep if plan else None,
-        dataset=deployment.dataset_name,
-        samples=plan.samples if plan else {},
-        space=plan.space if plan else {},
-        software=plan.software if plan else {},
-        winner=next((row for row in rows if row.winner), None),
-        step1_value=selection.step1_value if selection else None,
-        rows=rows,
-        account=summary.account(rows, planned),
-        failures=summary.failures(rows),
-        rank_correlation=summary.kendall_tau(pairs),
-        cost=summary.cost(results, _gpus(deployment), plan.trials if plan and deployment.hpo else 0)
-        if results
-        else None,
-        evaluation=evaluation,
-        training=registered.metadata if registered else None,
-        links=_links(registered, tree),
+    searching = deployment.hpo is not None
+    found = Found(
+        results=results,
+        plan=plan,
+        chosen=load(Shortlist, tree.shortlist),
+        selection=selection,
+        planned=None if searching and plan else _planned(deployment),
+        gpus=_gpus(deployment),
+    )
+    evaluation = load(Evaluation, tree.evaluation / "scores.json")
+    registered = load(Registered, tree.registered)
+    base = assemble(found, deployment.suite, now or datetime.now(UTC), searching)
+    return base.model_copy(
+        update={
+            "cycle": cycle,
+            "state": _state(results, selection, evaluation, registered),
+            "missing": _missing(deployment, tree, plan, selection, evaluation, registered),
+            "dataset": deployment.dataset_name,
+            "samples": plan.samples if plan else {},
+            "evaluation": evaluation,
+            "training": registered.metadata if registered else None,
+            "links": _links(registered, tree),
+        }
     )
 
 
@@ -82,15 +66,6 @@ def cycles(resolved: Resolved) -> list[str]:
     return sorted(p.name for p in root.iterdir() if (p / "study").is_dir()) if root.is_dir() else []
 
 
-def _load(model: type[Model], path: Path) -> Model | None:
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise StudyError(f"{path} is damaged or of another version", "Run its task again.") from error
-
-
 def _results(resolved: Resolved, cycle: str, plan: StudyPlan | None) -> list[TrialResult]:
     if plan is None:
         return []
@@ -98,11 +73,9 @@ def _results(resolved: Resolved, cycle: str, plan: StudyPlan | None) -> list[Tri
     return [one.result for step in (0, 1, 2) for one in found(where, step, plan.study)]
 
 
-def _planned(deployment: Deployment, plan: StudyPlan | None) -> dict[int, int]:
+def _planned(deployment: Deployment) -> dict[int, int]:
     if deployment.hpo is None:
         return {0: 1}
-    if plan is not None:
-        return {1: plan.trials, 2: plan.keep}
     return {1: deployment.hpo.step1.trials, 2: deployment.hpo.keep_count}
 
 
@@ -170,7 +143,7 @@ def _links(registered: Registered | None, tree: WorkTree) -> Links:
     if training.evaluation:
         objects["scores"] = training.evaluation.scores.s3
         objects |= {f"figure ({kind})": figure.s3 for kind, figure in training.evaluation.figures.items()}
-    if archive := _load(StoredObject, tree.root / "archive.json"):
+    if archive := load(StoredObject, tree.root / "archive.json"):
         objects["archive"] = archive.s3
     return Links(
         mlflow=registered.mlflow_page,

@@ -5,43 +5,70 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
-from ml_suite.report import plots
-from ml_suite.report.model import Report, Row
-from ml_suite.report.summary import FORMULA, NOT_RUN
+from ml_suite.report import rows
+from ml_suite.report.figure import Bars, Boxes, Figure, Layer, Line, Points
+from ml_suite.report.figures import figures
+from ml_suite.report.interactive import plots, thinned
+from ml_suite.report.model import Report
+from ml_suite.report.style import DARK, LIGHT, SCALE
+from ml_suite.report.summary import NOT_RUN
 from ml_suite.report.words import duration, headline, number, weights_line
 
-_DRAW = """
-for (const place of document.querySelectorAll("[data-figure]")) {
-  const figure = JSON.parse(document.getElementById(place.dataset.figure).textContent);
-  Plotly.newPlot(place, figure.data, figure.layout,
-    {responsive: true, displaylogo: false, showLink: false, modeBarButtonsToRemove: ["sendDataToCloud"]});
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+GROUND = {
+    "light": {
+        "ink": "#1f2933",
+        "soft": "#4d5a67",
+        "grid": "#e6e9ed",
+        "edge": "#a9b3bd",
+        "ground": "#ffffff",
+        "label": "#ffffff",
+        "veil": "rgba(255,255,255,0.75)",
+    },
+    "dark": {
+        "ink": "#e6ebf0",
+        "soft": "#b3bdc7",
+        "grid": "#29323b",
+        "edge": "#5b6875",
+        "ground": "#12171d",
+        "label": "#1c232b",
+        "veil": "rgba(18,23,29,0.75)",
+    },
 }
-for (const table of document.querySelectorAll("table.sortable")) {
-  table.tHead.addEventListener("click", event => {
-    const head = event.target.closest("th");
-    if (!head) return;
-    const column = head.cellIndex, up = head.getAttribute("aria-sort") !== "ascending";
-    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", up ? "ascending" : "descending");
-    const key = row => row.cells[column].dataset.key ?? row.cells[column].textContent;
-    const order = (a, b) => {
-      if (a === "" || b === "") return (a === "") - (b === "");
-      const difference = Number(a) - Number(b);
-      return (Number.isNaN(difference) ? a.localeCompare(b) : difference) * (up ? 1 : -1);
-    };
-    const rows = [...table.tBodies[0].rows].sort((a, b) => order(key(a), key(b)));
-    table.tBodies[0].append(...rows);
-  });
-}
-const filter = document.getElementById("filter");
-if (filter) filter.addEventListener("input", () => {
-  const words = filter.value.toLowerCase();
-  for (const row of document.getElementById("trials").tBodies[0].rows)
-    row.hidden = !row.textContent.toLowerCase().includes(words);
-});
-"""
+"""Colours of axes and labels, beside those of the roles."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A panel as the template needs it."""
+
+    title: str
+    square: bool
+    alt: str
+    json: Markup
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure as the template needs it."""
+
+    id: str
+    title: str
+    caption: str
+    wide: bool
+    columns: int
+    legend: list[tuple[str, str, str]]
+    """Kind of mark, role and name."""
+    counts: int
+    """Greatest count of a scale of colours; 0: there is none."""
+    plots: list[Plot]
 
 
 def render(report: Report) -> str:
@@ -56,22 +83,70 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, duration=duration)
-    scripts = [_plotly(), _DRAW]
-    figures = {name: Markup(_json(figure)) for name, figure in plots.figures(report).items()}
+    environment.filters.update(number=number, duration=duration, text=rows.text)
+    scripts = [_plotly(), _script()]
+    sections: dict[str, list[Shown]] = {}
+    for figure in figures(report):
+        sections.setdefault(figure.section, []).append(_shown(figure))
+    order = rows.order(report)
     return environment.get_template("page.html").render(
         r=report,
         headline=headline(report),
         weights=weights_line(report),
-        figures=figures,
+        sections=sections,
         scripts=[Markup(text) for text in scripts],
         policy=" ".join(f"'{_digest(text)}'" for text in scripts),
-        names=sorted({name for row in report.rows for name in row.params}),
-        rows=sorted(report.rows, key=_best_first),
-        formula=FORMULA,
+        data=Markup(_json(rows.columns(report))),
+        schemes=Markup(_json({"light": LIGHT | GROUND["light"], "dark": DARK | GROUND["dark"]})),
+        scale=SCALE,
+        light=LIGHT,
+        dark=DARK,
+        names=rows.names(report),
+        rows=[report.rows[i] for i in order[: rows.SHOWN]],
+        top=(top := rows.top(report)),
+        seeds=any(best.seeds > 1 for best in top),
+        second=any(best.first for best in top),
+        gpus=report.cost is not None and any(step.gpu_hours for step in report.cost.steps),
+        depths=rows.tells_depth(report),
+        shown=rows.SHOWN,
         not_run=NOT_RUN,
-        max_curves=plots.MAX_CURVES,
     )
+
+
+def _shown(figure: Figure) -> Shown:
+    from markupsafe import Markup
+
+    caption = figure.caption
+    if (few := thinned(figure)) is not None:
+        caption += f" Drawn here are {few[0]:,} of {few[1]:,} marks; the images have all of them."
+    panels = [
+        Plot(
+            panel.title,
+            panel.square,
+            f"{figure.title}: {panel.y.title} over {panel.x.title}",
+            Markup(_json(plot)),
+        )
+        for panel, plot in zip(figure.panels, plots(figure), strict=True)
+    ]
+    legend = [_swatch(layer) for layer in figure.legend]
+    counts = figure.counted.top if figure.counted else 0
+    return Shown(figure.id, figure.title, caption, len(panels) > 1, figure.columns, legend, counts, panels)
+
+
+def _swatch(layer: Layer) -> tuple[str, str, str]:
+    """Kind of mark, role and name of a layer."""
+    role = getattr(layer, "role", "reference")
+    match layer:
+        case Points():
+            return layer.marker, role, layer.name
+        case Line():
+            return "line" if layer.dash == "solid" else layer.dash, role, layer.name
+        case Bars():
+            return "bars" if layer.filled else "outline", role, layer.name
+        case Boxes():
+            return "outline", role, layer.name
+        case _:
+            return "line", role, layer.name
 
 
 @cache
@@ -81,15 +156,17 @@ def _plotly() -> str:
     return str(get_plotlyjs())
 
 
+@cache
+def _script() -> str:
+    return files("ml_suite.report").joinpath("templates/page.js").read_text(encoding="utf-8")
+
+
 def _digest(script: str) -> str:
     """Hash by which the page's content policy lets a script run, and no other."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _json(figure: plots.Figure) -> str:
+def _json(value: Any) -> str:
     """JSON that cannot end the element that it stands in."""
-    return json.dumps(figure, allow_nan=False).replace("<", "\\u003c").replace("&", "\\u0026")
-
-
-def _best_first(row: Row) -> tuple[bool, int, int, int]:
-    return (not row.winner, -row.step, row.rank or 10**9, row.trial)
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("&", "\\u0026")

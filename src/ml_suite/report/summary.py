@@ -4,43 +4,74 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from ml_suite.report.model import Account, Cost, Failure, Row, StepCost
-from ml_suite.study.contract import Selection, TrialResult, TrialState
-from ml_suite.study.two_step import rank
+from ml_suite.study import cost as spending
+from ml_suite.study.contract import Selection, Shortlist, TrialResult, TrialState
+from ml_suite.study.ranking import rank
 
 NOT_RUN = "not run"
-FORMULA = "one step = number of trials x mean time of a complete candidate of step 2"
 
 
-def rows(results: Sequence[TrialResult], direction: str, selection: Selection | None) -> list[Row]:
-    """One row a training, by step and trial, ranked within its step."""
+def rows(
+    results: Sequence[TrialResult],
+    direction: str,
+    selection: Selection | None,
+    chosen: Shortlist | None = None,
+) -> list[Row]:
+    """One row a training, by step and trial, ranked within its step; trainings with other seeds have no rank."""
     places = {}
     for step in {r.step for r in results}:
-        for place, result in enumerate(rank([r for r in results if r.step == step], direction), start=1):
+        of_step = [
+            r for r in results if r.step == step and not r.replicate and r.state is TrialState.COMPLETE
+        ]
+        for place, result in enumerate(rank(of_step, direction), start=1):
             places[result.step, result.trial] = place
-    return [_row(r, places.get((r.step, r.trial)), selection) for r in results]
+    roles = {c.trial: c.role for c in chosen.candidates} if chosen else {}
+    return [
+        _row(r, None if r.replicate else places.get((r.step, r.trial)), selection, roles.get(r.trial))
+        for r in results
+    ]
 
 
-def _row(result: TrialResult, place: int | None, selection: Selection | None) -> Row:
+def _row(result: TrialResult, place: int | None, selection: Selection | None, role: Any) -> Row:
     won = selection is not None and (selection.step, selection.trial) == (result.step, result.trial)
     return Row(
         step=result.step,
         trial=result.trial,
+        replicate=result.replicate,
         rank=place,
+        role=role,
         state=result.state,
         reason=result.reason,
         value=result.value,
         best=result.best,
         params=result.params,
+        depth=depth(result.params),
         parameters=result.parameters,
+        inference_seconds=result.inference_seconds,
+        epochs=result.epochs,
         seconds=result.seconds,
         host=result.host,
         started=result.started,
         history=result.history,
-        winner=won,
+        winner=won and not result.replicate,
     )
+
+
+def depth(params: Mapping[str, Any]) -> int | None:
+    """Hidden layers, told by a hyperparameter that ends in ``layers`` or by the longest list.
+
+    >>> depth({"model.num_layers": 4, "lr": 0.1}), depth({"units": [64, 32]}), depth({"lr": 0.1})
+    (4, 2, None)
+    """
+    for name, value in params.items():
+        if name.rsplit(".", 1)[-1].endswith("layers") and type(value) is int:
+            return value
+    return max((len(value) for value in params.values() if isinstance(value, list)), default=None)
 
 
 def account(rows: Iterable[Row], planned: Mapping[int, int]) -> list[Account]:
@@ -48,7 +79,7 @@ def account(rows: Iterable[Row], planned: Mapping[int, int]) -> list[Account]:
     listed = list(rows)
     accounts = []
     for step, number in planned.items():
-        states = Counter(row.state.value for row in listed if row.step == step)
+        states = Counter(row.state.value for row in listed if row.step == step and not row.replicate)
         ordered = {state.value: states[state.value] for state in TrialState if states[state.value]}
         if (absent := number - states.total()) > 0:
             ordered[NOT_RUN] = absent
@@ -68,8 +99,13 @@ def failures(rows: Iterable[Row]) -> list[Failure]:
     ]
 
 
-def cost(results: Sequence[TrialResult], gpus: Mapping[int, int], trials: int) -> Cost:
-    """Time of both steps, and an estimate for training every trial on everything.
+def cost(
+    results: Sequence[TrialResult],
+    gpus: Mapping[int, int],
+    trials: int,
+    pilot: Sequence[TrialResult] = (),
+) -> Cost:
+    """Time of both steps and the pilot, and an estimate for training every trial on everything.
 
     Parameters
     ----------
@@ -77,27 +113,33 @@ def cost(results: Sequence[TrialResult], gpus: Mapping[int, int], trials: int) -
         GPUs of one training by step.
     trials
         Trials of step 1.
+    pilot
+        Trainings behind the certificate.
     """
-    steps = [_step(step, [r for r in results if r.step == step], gpus) for step in sorted(gpus)]
-    seconds = sum(step.seconds for step in steps)
-    full = [r.seconds for r in results if r.step == 2 and r.state is TrialState.COMPLETE]
-    one_step = trials * sum(full) / len(full) if full and trials else None
+    parts = {"step1": [r for r in results if r.step == 1], "step2": [r for r in results if r.step == 2]}
+    estimate = spending.account(parts, trials)
+    steps = [_step(step, [r for r in results if r.step == step], gpus.get(step, 0)) for step in sorted(gpus)]
+    before = _step(0, pilot, gpus.get(1, 0)) if pilot else None
+    seconds = sum(step.seconds for step in steps) + (before.seconds if before else 0.0)
+    one_step = estimate.one_step_seconds
     return Cost(
         steps=steps,
         seconds=seconds,
         one_step_seconds=one_step,
         share=seconds / one_step if one_step else None,
+        method=estimate.method,
+        pilot=before,
     )
 
 
-def _step(step: int, results: Sequence[TrialResult], gpus: Mapping[int, int]) -> StepCost:
+def _step(step: int, results: Sequence[TrialResult], gpus: int) -> StepCost:
     seconds = sum(r.seconds for r in results)
     cpu = [r.cpu_seconds for r in results]
     return StepCost(
         step=step,
         trainings=len(results),
         seconds=seconds,
-        gpu_hours=seconds * gpus[step] / 3600,
+        gpu_hours=seconds * gpus / 3600,
         cpu_hours=sum(c for c in cpu if c is not None) / 3600 if cpu and None not in cpu else None,
     )
 
@@ -118,8 +160,32 @@ def _sign(value: float) -> int:
     return (value > 0) - (value < 0)
 
 
-def step_pairs(rows: Iterable[Row]) -> list[tuple[Row, Row]]:
-    """Each candidate as (step 1, step 2), where both have a value."""
+@dataclass(frozen=True)
+class Pair:
+    """A candidate in both steps."""
+
+    first: Row
+    second: Row
+    """With the study's seed."""
+    values: tuple[float, ...]
+    """In step 2, with each seed."""
+
+    @property
+    def value(self) -> float:
+        """Mean over the seeds."""
+        return sum(self.values) / len(self.values)
+
+
+def step_pairs(rows: Iterable[Row]) -> list[Pair]:
+    """Each candidate that has a value in both steps."""
     listed = list(rows)
     first = {row.trial: row for row in listed if row.step == 1 and row.value is not None}
-    return [(first[r.trial], r) for r in listed if r.step == 2 and r.value is not None and r.trial in first]
+    values: dict[int, list[float]] = {}
+    for row in listed:
+        if row.step == 2 and row.value is not None and row.state is TrialState.COMPLETE:
+            values.setdefault(row.trial, []).append(row.value)
+    return [
+        Pair(first[r.trial], r, tuple(values[r.trial]))
+        for r in listed
+        if r.step == 2 and not r.replicate and r.trial in first and r.trial in values and r.value is not None
+    ]

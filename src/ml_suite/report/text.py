@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ml_suite.report.model import Report, Row
-from ml_suite.report.summary import FORMULA
 from ml_suite.report.words import duration, headline, number, weights_line
 
 if TYPE_CHECKING:
@@ -79,8 +78,8 @@ def _cost(report: Report, console: Console) -> None:
     if report.cost.one_step_seconds is not None and report.cost.share is not None:
         console.print(
             Text(
-                f"in one step about {duration(report.cost.one_step_seconds)} ({FORMULA}); "
-                f"the two steps took {report.cost.share:.1%} of it"
+                f"in one step about {duration(report.cost.one_step_seconds)} ({report.cost.method}); "
+                f"the study took {report.cost.share:.1%} of it"
             )
         )
 

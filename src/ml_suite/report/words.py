@@ -48,13 +48,14 @@ def headline(report: Report) -> str:
         done = sum(account.planned - account.states.get("not run", 0) for account in report.account)
         planned = sum(account.planned for account in report.account)
         return f"No winner yet: {done} of {planned} trainings have a result."
-    value = f"{report.metric} {number(winner.value)}"
+    value = f"{report.metric} {number(winner.value if report.value is None else report.value)}"
     if winner.step == 0:
         return f"The training reached {value}."
     first = (
         f" ({number(report.step1_value)} on the subset in step 1)" if report.step1_value is not None else ""
     )
-    return f"Trial {winner.trial} won with {value}{first}."
+    seeds = f", the mean of {len(report.replicates)} seeds" if len(report.replicates) > 1 else ""
+    return f"Trial {winner.trial} won with {value}{seeds}{first}."
 
 
 def weights_line(report: Report) -> str:

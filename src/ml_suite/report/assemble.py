@@ -1,0 +1,137 @@
+"""Make a report of what a study left, whatever kind of study it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from ml_suite.errors import StudyError
+from ml_suite.report import summary
+from ml_suite.report.model import Agreement, Cost, CostModel, Prediction, Report, Row
+from ml_suite.study.contract import SearchPlan, Selection, Shortlist, TrialResult
+from ml_suite.study.cost import epochs_left
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is of a study."""
+
+    results: Sequence[TrialResult]
+    plan: SearchPlan | None = None
+    chosen: Shortlist | None = None
+    selection: Selection | None = None
+    planned: Mapping[int, int] | None = None
+    """Trainings by step, where the plan does not say."""
+    gpus: Mapping[int, int] = field(default_factory=lambda: {1: 0, 2: 0})
+    """Of one training by step."""
+    pilot: Sequence[TrialResult] = ()
+    agreement: Agreement | None = None
+    predictions: Sequence[Prediction] = ()
+
+
+def load(model: type[Model], path: Path) -> Model | None:
+    """Read a file of the study; None if there is none.
+
+    Raises
+    ------
+    StudyError
+        If it is damaged.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise StudyError(f"{path} is damaged or of another version", "Run its task again.") from error
+
+
+def assemble(found: Found, name: str, made: datetime, searching: bool = True) -> Report:
+    """Everything that both kinds of study have; what belongs to one kind is filled in by its caller."""
+    plan, selection = found.plan, found.selection
+    direction = plan.direction if plan else "minimize"
+    rows = summary.rows(found.results, direction, selection, found.chosen)
+    pairs = [
+        (p.first.value, p.value)
+        for p in summary.step_pairs(rows)
+        if p.first.value is not None and p.second.role != "control"
+    ]
+    search = plan if searching else None
+    cost = None
+    if found.results:
+        cost = summary.cost(found.results, found.gpus, search.trials if search else 0, found.pilot)
+    return Report(
+        suite=name,
+        made=made,
+        state="selected" if selection else "running" if found.results else "empty",
+        missing=[],
+        study=plan.study if plan else None,
+        metric=plan.metric if plan else selection.result.metric if selection else None,
+        direction=direction,
+        seed=plan.seed if plan else None,
+        subset=search.subset if search else None,
+        keep=plan.keep if plan else None,
+        trials=search.trials if search else None,
+        sampling=search.sampling if search else None,
+        epochs=plan.epochs if plan else {},
+        rungs=plan.rungs.at if plan and plan.rungs else [],
+        trainer=plan.trainer if plan else None,
+        space=plan.space if plan else {},
+        software=plan.software if plan else {},
+        winner=next((row for row in rows if row.winner), None),
+        value=selection.value if selection else None,
+        step1_value=selection.step1_value if selection else None,
+        replicates=selection.replicates if selection else [],
+        reason=selection.reason if selection else "",
+        rows=rows,
+        account=summary.account(rows, found.planned or _planned(found)),
+        failures=summary.failures(rows),
+        rank_correlation=summary.kendall_tau(pairs),
+        cost=cost,
+        cost_model=cost_model(search, cost, rows, found.chosen) if search and cost else None,
+        agreement=found.agreement,
+        predictions=list(found.predictions),
+    )
+
+
+def _planned(found: Found) -> dict[int, int]:
+    if found.plan is None:
+        return {}
+    kept = len(found.chosen.candidates) if found.chosen else found.plan.keep
+    return {1: found.plan.trials, 2: kept}
+
+
+def cost_model(
+    plan: SearchPlan, cost: Cost, rows: Sequence[Row], chosen: Shortlist | None
+) -> CostModel | None:
+    """What trainings of this study cost, for other choices of its shares; None before both steps have some.
+
+    A trial of step 1 that took longer than its part of the data and of the epochs accounts for has that much overhead;
+    if it took less, because trials stopped early, its time is in proportion to the data.
+    """
+    first = [r.seconds for r in rows if r.step == 1]
+    second = [r.seconds for r in rows if r.step == 2]
+    if not first or not second or not cost.one_step_seconds or not plan.subset:
+        return None
+    each = cost.one_step_seconds / plan.trials
+    mean = sum(first) / len(first) / each
+    epochs = plan.epochs.get("step1", 1)
+    shorter = epochs / max(1, plan.epochs.get("step2", 1)) * epochs_left(plan.rungs, epochs)
+    expected = plan.subset * shorter
+    finished = len(first) >= plan.trials and chosen is not None and len(second) >= len(chosen.candidates)
+    return CostModel(
+        subset=plan.subset,
+        keep=len(second) / plan.trials,
+        step1=min(shorter, mean / plan.subset),
+        overhead=max(0.0, mean - expected),
+        step2=sum(second) / len(second) / each,
+        pilot=cost.pilot.seconds / cost.one_step_seconds if cost.pilot else 0.0,
+        full_seconds=each,
+        measured=cost.share if finished else None,
+    )
