@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,6 +197,57 @@ def _wait_for_answer(worker: Worker, seconds: float) -> None:
     ready, _, _ = select.select([worker.process.stdout], [], [], seconds)
     if not ready:
         raise TimeoutError
+
+
+def test_a_worker_whose_study_was_killed_ends(setup: Setup, anemoi_python: Path, repository: Path) -> None:
+    reads, writes = os.pipe()  # the worker's input stays open when its study is killed
+    begin = "import subprocess, sys; p = subprocess.Popen(sys.argv[2:], stdin=int(sys.argv[1]))"
+    begin += "; print(p.pid, flush=True); p.wait()"
+    worker = [str(anemoi_python), "-m", "ml_suite.trainers.mlp.worker"]
+    study = subprocess.Popen(
+        [sys.executable, "-c", begin, str(reads), *worker],
+        pass_fds=[reads],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(repository / "src"), "OMP_NUM_THREADS": "1"},
+    )
+    assert study.stdout
+    pid = int(study.stdout.readline())
+    said = [setup, order(), order(epochs=10_000_000)]
+    os.write(writes, "".join(document.model_dump_json() + "\n" for document in said).encode())
+    assert Answer.model_validate_json(study.stdout.readline()).state is TrialState.COMPLETE
+    study.kill()
+    study.wait()
+    last = Answer.model_validate_json(study.stdout.readline())
+    assert last.state is TrialState.PREEMPTED
+    end = time.monotonic() + 20
+    while _runs(pid) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not _runs(pid)
+    study.stdout.close()
+    os.close(reads)
+    os.close(writes)
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process is there, and not only its name because nobody asked how it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_targets_that_a_sigmoid_cannot_reach_are_told(
+    start: Callable[..., Worker], setup: Setup, tmp_path: Path
+) -> None:
+    with np.load(setup.arrays.path) as z:
+        np.savez(tmp_path / "table.npz", x=z["x"], y=10 * z["y"])
+    wide = start(setup, arrays=setup.arrays.model_copy(update={"path": tmp_path / "table.npz"}))
+    answer = wide.train(order())
+    assert answer.state is TrialState.FAILED
+    assert "a sigmoid only from 0 to 1" in answer.reason
+    linear = {"layers": 2, "units": 32, "output": "linear"}
+    assert wide.train(order(params=linear)).state is TrialState.COMPLETE
 
 
 def test_samples_that_changed_since_the_plan_are_refused(start: Callable[..., Worker], setup: Setup) -> None:

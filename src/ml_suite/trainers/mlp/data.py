@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ class Data:
     mean: Any
     """NumPy array [inputs] of float32; None when the inputs are as they were given."""
     std: Any
+    spread: tuple[float, float]
+    """Smallest and largest target that is trained on."""
+    digest: str
+    """Of the members of all parts and the normalisation, hexadecimal."""
 
 
 def load(setup: Setup, device: str) -> Data:
@@ -49,9 +54,12 @@ def load(setup: Setup, device: str) -> Data:
 
     x, y = table(setup.arrays)
     mean, std = normalisation(setup.normalisation, x.shape[1])
-    parts = {}
+    parts, digest = {}, hashlib.sha256(setup.arrays.sha256.encode())
+    for array in (mean, std):
+        digest.update(b"" if array is None else array.tobytes())
     for name, path in setup.members.items():
         chosen = members(name, path, len(x))
+        digest.update(name.encode() + chosen.tobytes())
         some, wanted = normalised(x[chosen], mean, std), np.ascontiguousarray(y[chosen])
         if not np.isfinite(wanted).all():
             raise StudyError(f"a target of {name} is not finite", "Clean the data.")
@@ -59,7 +67,9 @@ def load(setup: Setup, device: str) -> Data:
     for name in ("training", "validation"):
         if name not in parts:
             raise StudyError(f"no samples for {name} are named", "Plan the study again.")
-    return Data(parts, x.shape[1], y.shape[1], mean, std)
+    trained = parts["training"].y
+    spread = (float(trained.min()), float(trained.max()))
+    return Data(parts, x.shape[1], y.shape[1], mean, std, spread, digest.hexdigest())
 
 
 def table(arrays: Arrays) -> tuple[Any, Any]:

@@ -11,8 +11,10 @@ from ml_suite.errors import StudyError
 Run = Callable[[], None]
 
 
-def choose(wanted: str) -> str:
+def choose(wanted: str, precision: str = "fp32") -> str:
     """Name the device, and make torch repeatable and single-threaded on it.
+
+    With bf16 a GPU also rounds the layers that stay in fp32, to TF32.
 
     Raises
     ------
@@ -28,6 +30,7 @@ def choose(wanted: str) -> str:
     if wanted == "cpu":
         return "cpu"
     if torch.cuda.is_available():
+        torch.backends.cuda.matmul.allow_tf32 = precision == "bf16"
         return "cuda"
     if wanted == "cuda":
         raise StudyError("torch finds no GPU", "Set device: cpu, or run where there is one.")

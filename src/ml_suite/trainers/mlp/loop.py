@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ml_suite.errors import StudyError
 from ml_suite.study.contract import HistoryPoint, TrialState
 from ml_suite.trainers import outcome
 from ml_suite.trainers.mlp import device as devices
@@ -21,8 +22,11 @@ from ml_suite.trainers.mlp.settings import Settings
 _LOOK = {"cpu": 1, "cuda": 64}
 """Steps between two looks at the clock, at the loss, and for a request to stop; on a GPU a look waits for it."""
 
-_CHUNK = 1024
+_CHUNK = {"cpu": 1024, "cuda": 8192}
 """Samples that are judged at once."""
+
+_OVER = 1e-3
+"""How far beyond 0 and 1 targets may lie when the output is a sigmoid."""
 
 
 class Stopped(Exception):
@@ -46,7 +50,7 @@ class Trainer:
         Raises
         ------
         StudyError
-            If its hyperparameters are not possible.
+            If its hyperparameters are not possible, or not with these samples.
         """
         import torch
 
@@ -59,6 +63,10 @@ class _Training:
     def __init__(self, trainer: Trainer, order: Order, chosen: Settings, stop: Callable[[], bool]) -> None:
         self.order, self.chosen, self.stop, self.trainer = order, chosen, stop, trainer
         self.data, self.pool, self.device = trainer.data, trainer.pool, trainer.device
+        low, high = self.data.spread
+        if chosen.output == "sigmoid" and (low < -_OVER or high > 1 + _OVER):
+            message = f"targets reach from {low:g} to {high:g}, a sigmoid only from 0 to 1"
+            raise StudyError(f"trainer mlp: {message}; set output: linear", "Or scale the targets.")
         self.training, self.validation = self.data.parts["training"], self.data.parts["validation"]
         widths = settings.sizes(chosen, self.data.inputs, self.data.outputs)
         self.batch = min(chosen.batch, len(self.training))
@@ -70,7 +78,7 @@ class _Training:
     def _identity(self) -> str:
         """What decides every number of the training, as a digest."""
         setup, order = self.trainer.setup, self.order
-        parts = [setup.arrays.sha256, len(self.training), len(self.validation), self.device, self.plan.half]
+        parts: list[Any] = [self.data.digest, setup.precision, self.device, self.plan]
         parts += [self.chosen.model_dump_json(), order.seed, order.metric, order.direction]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -93,7 +101,7 @@ class _Training:
         return self._finish(progress)
 
     def _prepare(self) -> None:
-        rows = max(self.batch, min(_CHUNK, max(len(p) for p in self.data.parts.values())))
+        rows = max(self.batch, min(_CHUNK[self.device], max(len(p) for p in self.data.parts.values())))
         net = self.net = Network(self.plan, self.chosen, rows, self.pool)
         self.best_values = self.pool.get("best", self.plan.total)
         self.index = self.pool.get("index", self.batch, dtype=_int64())
@@ -273,7 +281,7 @@ class _Training:
             value=progress.best if complete else None,
             best=progress.best,
             history=progress.history,
-            metrics=progress.metrics,
+            metrics={name: number for name, number in progress.metrics.items() if math.isfinite(number)},
             parameters=settings.parameters(self.plan.widths),
             epochs=len(progress.history),
             steps=progress.step,

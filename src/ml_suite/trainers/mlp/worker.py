@@ -28,15 +28,16 @@ _MEMORY = ("not enough memory", "out of memory", "allocate memory")
 
 
 class _Stop:
-    """SIGTERM and SIGINT: at once while nothing is trained, otherwise a wish."""
+    """SIGTERM and SIGINT: at once while nothing is trained, otherwise a wish. So is the end of the parent."""
 
     def __init__(self) -> None:
         self.busy = self.asked = False
+        self.parent = os.getppid()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._heard)
 
     def __call__(self) -> bool:
-        return self.asked
+        return self.asked or os.getppid() != self.parent
 
     def _heard(self, _number: int, _frame: FrameType | None) -> None:
         self.asked = True
@@ -51,14 +52,15 @@ def main() -> int:
     stop = _Stop()
     try:
         setup = Setup.model_validate_json(sys.stdin.readline())
-        chosen = device.choose(setup.device)
+        chosen = device.choose(setup.device, setup.precision)
         trainer = loop.Trainer(setup, data.load(setup, chosen), chosen)
     except (MlSuiteError, ValidationError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return UNUSABLE
-    while not stop.asked and (line := sys.stdin.readline()):
+    while not stop() and (line := sys.stdin.readline()):
         stop.busy = True
-        answers.write(_answered(trainer, Order.model_validate_json(line), stop).model_dump_json() + "\n")
+        answer = _answered(trainer, Order.model_validate_json(line), stop)
+        answers.write(answer.model_dump_json() + "\n")
         answers.flush()
         stop.busy = False
     return 0
