@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from ml_suite.config import search_rules
 from ml_suite.config.findings import FileError
 from ml_suite.config.source import loads, parse
+from ml_suite.study import feasibility
 
 from .conftest import VALID
 
@@ -120,6 +123,14 @@ def test_what_is_wrong_in_itself_is_not_told_twice() -> None:
 def test_fewer_finalists_than_new_trials_between_the_candidates() -> None:
     parse(loads(TEXT.replace("keep: 5%", "keep: 5%, narrow: 9, finalists: 4, replicates: 3")))
     parse(loads(TEXT.replace("keep: 5%", "keep: auto, finalists: 4, replicates: 3")))
+
+
+def test_the_documented_space_is_read_and_can_be_drawn_from(repository: Path) -> None:
+    page = (repository / "docs" / "spaces.md").read_text()
+    (section,) = re.findall(r"^```yaml\n(hpo:.*?)^```", page, re.DOTALL | re.MULTILINE)
+    source = loads(VALID[: VALID.index("hpo:")] + section + VALID[VALID.index("hosts:") :], "d.yaml")
+    deployment = parse(source)
+    assert list(feasibility.check(deployment.hpo, source)) == []
 
 
 ANY = st.recursive(

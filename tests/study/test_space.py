@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -105,6 +106,18 @@ def test_rejection_does_not_favour_any_allowed_trial() -> None:
     drawn = Counter(tuple(sampling.draw(ready, 0, trial).values()) for trial in range(6000))
     assert set(drawn) == {(a, b) for a in range(4) for b in range(4) if a < b}
     assert all(abs(count - 1000) < 5 * 1000**0.5 for count in drawn.values())
+
+
+@pytest.mark.parametrize("sampling_", ["random", "sobol", "grid"])
+def test_threads_may_ask_at_the_same_time(sampling_: str) -> None:
+    written = {"layers": {"int": [1, 4]}, "units": {"choice": [8, 16, 32], "per": "layers"}}
+    one, other = (
+        plan(space=written, sampling=sampling_, constraints=["units[0] >= units[-1]"], trials=60)
+        for _ in range(2)
+    )
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda trial: trials.parameters(one, trial), range(60)))
+    assert found == [trials.parameters(other, trial) for trial in range(60)]
 
 
 @pytest.mark.parametrize("sampling_", ["random", "sobol"])

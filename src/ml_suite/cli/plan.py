@@ -127,11 +127,12 @@ def validated(file: Path) -> Deployment:
     from ml_suite.config.findings import FileError, Severity, report
     from ml_suite.config.locate import near
     from ml_suite.config.source import load, parse
+    from ml_suite.study import feasibility
 
     name = near(file)
     source = load(file, name)
     deployment = parse(source)
-    findings = check(deployment, source, file)
+    findings = [*check(deployment, source, file), *feasibility.check(deployment.hpo, source)]
     if any(finding.severity is Severity.ERROR for finding in findings):
         raise FileError(name, findings)
     if findings:

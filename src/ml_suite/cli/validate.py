@@ -36,13 +36,14 @@ def command(file: Path, as_json: bool, show_defaults: bool) -> int:
     from ml_suite.config.findings import FileError, Severity, report
     from ml_suite.config.locate import near
     from ml_suite.config.source import load, parse
+    from ml_suite.study import feasibility
 
     name = near(file)
     deployment, findings = None, []
     try:
         source = load(file, name)
         deployment = parse(source)
-        findings = check(deployment, source, file)
+        findings = [*check(deployment, source, file), *feasibility.check(deployment.hpo, source)]
     except FileError as error:
         findings = list(error.findings)
     valid = not any(finding.severity is Severity.ERROR for finding in findings)

@@ -22,14 +22,18 @@ FEW = 0.01
 """Share of draws below which a person is warned."""
 
 
-def check(hpo: Hpo, source: Source) -> Iterator[Finding]:
+def check(hpo: Hpo | None, source: Source) -> Iterator[Finding]:
     """Draw from the space: errors and warnings with their places in the file.
 
     Parameters
     ----------
+    hpo
+        None: there is no search, and nothing to say.
     source
         The file that has the section `hpo`.
     """
+    if hpo is None:
+        return
     try:
         ready = space.build(hpo.space, hpo.constraints)
     except StudyError as error:

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from threading import Lock
 from typing import Any
 
 from ml_suite.config import relations
@@ -89,6 +90,7 @@ class Grid:
         self._found: list[dict[str, Any]] = []
         self._next = 0
         """Combination that is looked at next, where there are constraints."""
+        self._alone = Lock()
 
     @property
     def combinations(self) -> int:
@@ -105,6 +107,11 @@ class Grid:
         """
         if not self.given.constraints:
             return self.combinations
+        with self._alone:
+            self._extend(enough)
+        return len(self._found)
+
+    def _extend(self, enough: int | None) -> None:
         while self._next < self.combinations and (enough is None or len(self._found) < enough):
             if self._next >= MOST_POINTS:
                 raise StudyError(
@@ -116,7 +123,6 @@ class Grid:
             self._next += 1
             if self.given.allows(values):
                 self._found.append(values)
-        return len(self._found)
 
     def draw(self, trial: int) -> dict[str, Any]:
         """Hyperparameters of a trial.

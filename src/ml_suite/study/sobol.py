@@ -9,6 +9,7 @@ has a coordinate of its own, in the order of the space. Trial *i* is the *i*-th 
 from __future__ import annotations
 
 import hashlib
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ml_suite.errors import StudyError
@@ -48,6 +49,7 @@ class Sobol:
         self._found: list[dict[str, Any]] = []
         self._point = 0
         """Next point to be looked at."""
+        self._alone = Lock()
 
     def draw(self, trial: int) -> dict[str, Any]:
         """Hyperparameters of a trial.
@@ -57,6 +59,11 @@ class Sobol:
         StudyError
             If `sampling.ATTEMPTS` points in a row do not fulfil the constraints.
         """
+        with self._alone:
+            self._extend(trial)
+        return dict(self._found[trial])
+
+    def _extend(self, trial: int) -> None:
         missed = 0
         while trial >= len(self._found):
             for row in points(self.keys, self.seed, self._point, _CHUNK).tolist():
@@ -67,7 +74,6 @@ class Sobol:
                     missed = 0
                 elif (missed := missed + 1) >= ATTEMPTS:
                     raise refused(self.given, f"Sobol point {self._point}", ATTEMPTS)
-        return dict(self._found[trial])
 
 
 def points(keys: list[str], seed: int, first: int, count: int) -> Any:
