@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-from ml_suite import atomic
-from ml_suite.errors import StudyError
 from ml_suite.search.folder import Folder
+from ml_suite.study import asking
 from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.contract import TrialResult
 from ml_suite.study.stage import Stage, Task
@@ -18,8 +14,19 @@ from ml_suite.study.stage import Stage, Task
 def run(
     plan: ArrayPlan, folder: Folder, stage: Stage, work: Callable[..., list[TrialResult]]
 ) -> list[TrialResult]:
-    """Ask for a round, train it, ask again; what was asked for once is never asked again."""
-    raise StudyError("adaptive sampling is not there yet", "Write sampling: sobol.")
+    """Ask for a round, train it, ask again; what was asked for once is never asked again.
 
-
-__all__ = ["Any", "Path", "Task", "atomic", "json", "run"]
+    Raises
+    ------
+    StudyError
+        If the sampler cannot be used, or the draws of another study lie in the folder.
+    """
+    tasks: list[Task] = []
+    results: list[TrialResult] = []
+    number = 0
+    while (draws := asking.settle(plan, folder.root, number, results)) is not None:
+        tasks += [Task(trial, params) for trial, params in sorted(draws.trials.items())]
+        # all rounds so far: earlier ones are recorded, and a cohort may lie in two
+        results = work(plan, folder.root, stage, tasks)
+        number += 1
+    return results
