@@ -36,9 +36,10 @@ from ml_suite.config.operations import (
     small,
 )
 
+__all__ = ["FUNCTIONS", "Expression", "ExpressionError", "compile"]
+
 LONGEST = 1000
 """Characters of an expression."""
-__all__ = ["FUNCTIONS", "Expression", "ExpressionError", "compile"]
 
 Values = Mapping[str, Any]
 _Node = Callable[[Values], Any]
@@ -101,10 +102,10 @@ class _Reader:
         self.text = text
         self.names = names
         self.used: list[str] = []
+        self.source = text
+        """What is parsed: the text in brackets, without backquotes."""
         self.quoted: dict[int, str] = {}
-        """Names in backquotes by the place, in bytes, where they stand."""
-        self.before = 1
-        """Characters put before the text for the parser."""
+        """Names in backquotes by the place in the source, in bytes, where they stand."""
 
     def read(self) -> _Node:
         if len(self.text) > LONGEST:
@@ -132,7 +133,7 @@ class _Reader:
         def word(match: re.Match[str]) -> str:
             if match[1] is not None:
                 return match[1]
-            self.quoted[len(self.text[: match.start()].encode()) + self.before] = match[2]
+            self.quoted[len(f"({self.text[: match.start()]}".encode())] = match[2]
             return "_" * len(match[0].encode())
 
         return _QUOTED.sub(word, self.text)
@@ -153,7 +154,7 @@ class _Reader:
     def at(self, line: int, offset: int) -> int:
         """Character of the text from the parser's line and column."""
         lines = self.source.split("\n")[: line - 1]
-        return min(max(sum(len(x) + 1 for x in lines) + offset - 1 - self.before, 0), len(self.text))
+        return min(max(sum(len(x) + 1 for x in lines) + offset - 2, 0), len(self.text))
 
     def error(self, column: int, what: str, hint: str | None = None) -> ExpressionError:
         """COLUMN counts from 0."""
@@ -178,9 +179,8 @@ class _Reader:
     def name(self, node: ast.AST) -> str | None:
         """Return the dotted name that a chain of attributes spells."""
         if isinstance(node, ast.Name):
-            place = len(self.source.split("\n")[node.lineno - 1].encode()[: node.col_offset])
             before = sum(len(x.encode()) + 1 for x in self.source.split("\n")[: node.lineno - 1])
-            return self.quoted.get(before + place, node.id)
+            return self.quoted.get(before + node.col_offset, node.id)
         if isinstance(node, ast.Attribute):
             above = self.name(node.value)
             return f"{above}.{node.attr}" if above else None
@@ -235,7 +235,7 @@ class _Reader:
         return lambda values: value
 
     def _list(self, node: ast.List | ast.Tuple, depth: int) -> _Node:
-        if isinstance(node, ast.List | ast.Tuple) and any(isinstance(x, ast.Starred) for x in node.elts):
+        if any(isinstance(item, ast.Starred) for item in node.elts):
             raise self.error(self.column(node), "a list cannot be unpacked here")
         items = [self.node(item, depth) for item in node.elts]
         return lambda values: [item(values) for item in items]
@@ -248,10 +248,18 @@ class _Reader:
 
         def work(values: Values) -> Any:
             found: Any = not stop
+            absent = False
             for part in parts:
-                found = part(values)
+                try:
+                    found = part(values)
+                except Absent:
+                    # another part may decide, whatever the order
+                    absent = True
+                    continue
                 if bool(found) is stop:
-                    break
+                    return found
+            if absent:
+                raise Absent
             return found
 
         return work
