@@ -110,6 +110,9 @@ def test_more_cannot_be_kept_than_there_are() -> None:
 def test_candidates_fulfil_the_filter() -> None:
     chosen = shortlist(plan(choice=Choice(filter="x > 0.15")), [result(i, i / 10) for i in range(4)])
     assert [c.trial for c in chosen.candidates] == [2, 3]
+    small = plan(choice=Choice(filter="parameters < 15 and rank > 1"))
+    sized = [result(i, i / 10, parameters=10 + i % 3 * 10) for i in range(4)]
+    assert [c.trial for c in shortlist(small, sized).candidates] == [3]
     with pytest.raises(StudyError, match="no complete trial of step 1 fulfils the filter: x > 9"):
         shortlist(plan(choice=Choice(filter="x > 9")), [result(i, i / 10) for i in range(4)])
     with pytest.raises(StudyError, match="nothing is called 'y'"):

@@ -18,7 +18,7 @@ from ml_suite.config.study_file import StudyFile, parse
 from ml_suite.errors import StudyError
 from ml_suite.search import environment, samples
 from ml_suite.search.folder import Folder
-from ml_suite.study import arrays, contract, planning, record, subset, trials
+from ml_suite.study import arrays, contract, feasibility, planning, record, subset, trials
 from ml_suite.study.arrays import ArrayPlan, Members
 from ml_suite.study.contract import TrialState
 from ml_suite.trainers.mlp import precision, settings
@@ -67,8 +67,7 @@ def freeze(path: Path, root: Path | None = None, say: samples.Say = lambda text:
     beside = path.absolute().parent
     where = study.environment(beside)
     software = environment.software(where)
-    if study.training.trainer == "mlp":
-        _check(study, source)
+    _check(study, source, say)
     table = samples.table(study, samples.ensure(study, beside, say))
     parts = subset.split(table.arrays.samples, study.data.validation, study.data.test, study.data.seed)
     folder = Folder(root.absolute()) if root else Folder.named(study.study)
@@ -255,17 +254,22 @@ def _members(name: str, numbers: NDArray[int64]) -> Members:
     return Members(count=len(numbers), sha256=subset.digest(numbers), path=Path("members") / f"{name}.npy")
 
 
-def _check(study: StudyFile, source: Source) -> None:
-    """Compare the space with the trainer."""
-    found = []
-    for problem in settings.check(study.hpo.space, study.training.settings):
+def _check(study: StudyFile, source: Source, say: samples.Say) -> None:
+    """Compare the space with the trainer, and try it out."""
+    found = list(feasibility.check(study.hpo, source))
+    known = (
+        settings.check(study.hpo.space, study.training.settings) if study.training.trainer == "mlp" else []
+    )
+    for problem in known:
         inside = problem.key in study.hpo.space
         where = ("hpo", "space", problem.key) if inside else ("training", problem.key)
         if not inside and problem.key not in study.training.settings:
             where = ("hpo", "space")
         found.append(source.finding(Severity.ERROR, where, problem.message, problem.hint or None, key=True))
-    if found:
+    if any(finding.severity is Severity.ERROR for finding in found):
         raise FileError(source.file, found)
+    for finding in found:
+        say(finding.render())
 
 
 def _look(plan: ArrayPlan) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from ml_suite.config.search_rules import RESULTS
 from ml_suite.errors import StudyError
 from ml_suite.study import expressions, front, halving
 from ml_suite.study.contract import Candidate, SearchPlan, Shortlist, StudyPlan, TrialResult, TrialState
@@ -61,12 +63,17 @@ def _require_keep(plan: SearchPlan) -> None:
 
 
 def _filtered(plan: SearchPlan, ranked: Sequence[TrialResult]) -> list[TrialResult]:
-    """Trials that fulfil the user's filter."""
+    """Trials that fulfil the user's filter, of hyperparameters and of what step 1 found."""
     text = plan.choice.filter
     if text is None:
         return list(ranked)
-    fulfils = expressions.compile(text, plan.space)
-    kept = [r for r in ranked if fulfils(r.params)]
+    fulfils = expressions.compile(text, [*plan.space, *RESULTS])
+
+    def told(place: int, result: TrialResult) -> dict[str, Any]:
+        found = {"rank": place, **{name: getattr(result, name) for name in RESULTS if name != "rank"}}
+        return {name: value for name, value in found.items() if value is not None} | result.params
+
+    kept = [r for place, r in enumerate(ranked, start=1) if fulfils(told(place, r))]
     if not any(r.state is TrialState.COMPLETE for r in kept):
         raise StudyError(
             f"no complete trial of step 1 fulfils the filter: {text}", "Change hpo.step2.filter in the file."
