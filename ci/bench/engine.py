@@ -139,7 +139,7 @@ def run(folder: Path, arguments: argparse.Namespace, tell: Callable[[dict[str, A
     """Let the sides take turns, trial by trial."""
     peers, setups = prepare(folder, *samples(arguments.data, arguments.inputs, arguments.targets))
     python = subprocess.run(
-        ["bash", str(HERE / "study_peers.sh")], capture_output=True, text=True, check=True
+        ["bash", str(HERE / "study_peers.sh")], stdout=subprocess.PIPE, text=True, check=True
     )
     training = str((Path(os.environ.get("ML_SUITE_ENVIRONMENT") or cache() / "anemoi")) / "bin" / "python")
     source = {"PYTHONPATH": str(HERE.parents[1] / "src")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from ml_suite.errors import StudyError
@@ -30,7 +31,7 @@ def choose(wanted: str, precision: str = "fp32") -> str:
     if wanted == "cpu":
         return "cpu"
     if torch.cuda.is_available():
-        torch.backends.cuda.matmul.allow_tf32 = precision == "bf16"
+        torch.set_float32_matmul_precision("high" if precision == "bf16" else "highest")
         return "cuda"
     if wanted == "cuda":
         raise StudyError("torch finds no GPU", "Set device: cpu, or run where there is one.")
@@ -53,7 +54,7 @@ def bind(calls: Sequence[Callable[[], Any]], device: str) -> Run:
         return run
     import torch
 
-    side = torch.cuda.Stream()
+    side = _side()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for call in calls:
@@ -65,3 +66,11 @@ def bind(calls: Sequence[Callable[[], Any]], device: str) -> Run:
             call()
     replay: Run = graph.replay
     return replay
+
+
+@cache
+def _side() -> Any:
+    """Stream for what must run before a capture; one, since the libraries keep memory for each."""
+    import torch
+
+    return torch.cuda.Stream()

@@ -147,8 +147,8 @@ class Network:
 
         for weights, biases in self.master():
             limit = math.sqrt(6 / sum(weights.shape))
-            drawn = torch.empty(weights.shape).uniform_(-limit, limit, generator=generator)
-            weights.copy_(drawn)
+            drawn = weights if self.pool.device == "cpu" else torch.empty(weights.shape)
+            weights.copy_(drawn.uniform_(-limit, limit, generator=generator))
             biases.zero_()
         self.refresh()
 
