@@ -107,7 +107,7 @@ def settle(
     results
         Of step 1; those of later rounds are passed over.
     start
-        Of another study, which the sampler is told first.
+        Of another study, which the sampler is told first as far as they lie in the space.
 
     Returns
     -------
@@ -136,28 +136,32 @@ def settle(
             f"none: {few}",
             "Run step 1 again: it goes on with them.",
         )
-    told = [ended[trial] for trial in sorted(drawn)]
+    told = [*fitting(plan, start), *(ended[trial] for trial in sorted(drawn))]
     draws = Draws(
         study=plan.study,
         round=number,
         sampler=sampler(plan),
         software=version("optuna"),
-        seen=len(told) + len(start),
-        trials=ask(plan, number, trials, told, start),
+        seen=len(told),
+        trials=ask(plan, number, trials, told),
     )
     return _published(file(folder, number), draws)
 
 
+def fitting(plan: SearchPlan, results: Sequence[TrialResult]) -> list[TrialResult]:
+    """Results of another study whose hyperparameters lie in the plan's space."""
+    if not results:
+        return []
+    ready = space.build(space.parse(plan.space), plan.constraints)
+    return [result for result in results if distributions.inside(ready, result.params)]
+
+
 def ask(
-    plan: SearchPlan,
-    number: int,
-    trials: Sequence[int],
-    results: Sequence[TrialResult],
-    start: Sequence[TrialResult] = (),
+    plan: SearchPlan, number: int, trials: Sequence[int], before: Sequence[TrialResult]
 ) -> dict[int, dict[str, Any]]:
     """Ask for the hyperparameters of trials; the same question has the same answer.
 
-    The first round, of which nothing is known, is a Sobol sequence.
+    A round of which nothing is known before is a Sobol sequence.
 
     Raises
     ------
@@ -165,7 +169,6 @@ def ask(
         If the sampler needs a package that is missing, or no draw fulfils the constraints.
     """
     ready = space.build(space.parse(plan.space), plan.constraints)
-    before = [*(r for r in start if distributions.inside(ready, r.params)), *results]
     if not before:
         draw = drawing(plan.space, plan.constraints, "sobol", plan.seed)
         return {trial: draw(trial) for trial in trials}
