@@ -39,8 +39,8 @@ import numpy as np
 from parcel.arg2000 import arg2000
 from parcel.labels import activated_fractions
 from parcel.model import ascents
-from parcel.sampling import Members, blocks
-x = np.concatenate(list(blocks(int(sys.argv[2]), 1)))
+from parcel.sampling import Members, first
+x = first(int(sys.argv[2]), 1)
 bins = int(sys.argv[3])
 ascents(Members.of(x[:2]), bins)
 print(json.dumps({"x": x[:int(sys.argv[4])].tolist()}), flush=True)

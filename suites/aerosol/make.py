@@ -11,9 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import numba
-from parcel.dataset import Recipe, make
-
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -25,6 +22,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rtol", type=float, default=1e-4, help="relative tolerance of a time step")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--window", type=float, default=1000.0, help="ascent above the condensation level, m")
+    parser.add_argument(
+        "--keep-all",
+        action="store_true",
+        help="keep members without a maximum of supersaturation in the window, about one in a hundred",
+    )
     options = parser.parse_args()
     if options.samples < 1 or options.bins < 4 or options.bins % 4:
         parser.error("--samples is at least 1, --bins a multiple of 4")
@@ -36,7 +38,13 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     """Run from the command line; 0 when the file is in its place."""
     options = _options()
-    recipe = Recipe(options.samples, options.bins, options.rtol, options.seed, options.window)
+    # here, so that a wrong option is refused at once
+    import numba
+    from parcel.dataset import Recipe, make
+
+    recipe = Recipe(
+        options.samples, options.bins, options.rtol, options.seed, options.window, options.keep_all
+    )
     start, said = time.monotonic(), 0.0
 
     def progress(done: int) -> None:

@@ -11,7 +11,7 @@ from parcel.rosenbrock import GAMMA, STAGES, advance, factorise, stages
 from parcel.thermodynamics import FAST, saturation_pressure
 
 MAXIMUM, RISING, STUCK, ENDLESS = 0, 1, 2, 3
-"""How an ascent ended: past the maximum; S still rose at the top; step too small; too many steps."""
+"""How an ascent ended: past the maximum; at the top without one above 0; step too small; too many steps."""
 LIFTING = 2450.0
 """Rise of the condensation level with 1 - relative humidity, m: a parcel at 80 % needs about 490 m."""
 FALLEN = 0.97
@@ -125,7 +125,7 @@ def ascend(
         if highest > 0.0 and state[S] < FALLEN * highest:
             return highest, there, count, MAXIMUM
         if now >= end:
-            return highest, there, count, MAXIMUM if found else RISING
+            return highest, there, count, MAXIMUM if found and highest > 0.0 else RISING
         step *= min(4.0, max(0.3, 0.9 * (error + 1e-12) ** (-1.0 / 3.0)))
         if now + step > end:
             step = end - now

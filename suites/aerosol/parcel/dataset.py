@@ -22,7 +22,7 @@ from parcel.labels import activated_fractions
 from parcel.model import ascents
 from parcel.sampling import INPUTS, MODES, TARGETS, Members, blocks
 
-VERSION = 1
+VERSION = 2
 """Of the data: raised when the same recipe would give other numbers."""
 
 
@@ -36,13 +36,14 @@ class Recipe:
     seed: int = 11
     window: float = 1000.0
     """Ascent above the condensation level, m."""
+    keep_all: bool = False
+    """Keep the members that have no maximum of supersaturation in the window, about one in a hundred."""
 
-    def describe(self) -> str:
-        """As JSON, with the ranges of the modes; stored in the file as `metadata`."""
+    def describe(self, drawn: int) -> str:
+        """As JSON, with the ranges of the modes and how many were drawn; stored in the file as `metadata`."""
         text = "Activated fractions of a cloud parcel model; see docs/aerosol.md of ml-suite."
-        return json.dumps(
-            {"title": text, "version": VERSION, **asdict(self), "modes": [asdict(m) for m in MODES]}
-        )
+        modes = [asdict(mode) for mode in MODES]
+        return json.dumps({"title": text, "version": VERSION, **asdict(self), "drawn": drawn, "modes": modes})
 
 
 @dataclass
@@ -57,15 +58,33 @@ class Arrays:
     """Maximum supersaturation, dimensionless."""
     arg_smax: np.ndarray
     status: np.ndarray
-    """0: a maximum was found; 1: S still rose at the top of the window, and its value there is taken."""
+    """0: a maximum was found; 1: none up to the top of the window, and the highest supersaturation is taken."""
+    draw: np.ndarray
+    """Number of the point in the Sobol sequence."""
+
+    def only(self, which: np.ndarray) -> Arrays:
+        """Some of the samples."""
+        return Arrays(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
 
-def _block(inputs: np.ndarray, recipe: Recipe) -> Arrays:
+def _block(inputs: np.ndarray, start: int, recipe: Recipe) -> Arrays:
     members = Members.of(inputs)
     outcome = ascents(members, recipe.bins, recipe.rtol, recipe.window)
     y = activated_fractions(outcome.supersaturation, outcome.temperature, members.radius, members.kappa)
+    failed = int(np.sum(outcome.status > 1) + np.sum(~np.isfinite(y)))
+    if failed:
+        raise ValueError(f"{failed} ascents of points {start} to {start + len(inputs)} did not end well")
     baseline, fractions = arg2000(members)
-    return Arrays(inputs, y, fractions, outcome.supersaturation, baseline, outcome.status)
+    block = Arrays(
+        x=inputs,
+        y=y,
+        arg=fractions,
+        smax=outcome.supersaturation,
+        arg_smax=baseline,
+        status=outcome.status,
+        draw=np.arange(start, start + len(inputs)),
+    )
+    return block if recipe.keep_all else block.only(outcome.status == 0)
 
 
 def _open(folder: Path, samples: int) -> Arrays:
@@ -82,6 +101,7 @@ def _open(folder: Path, samples: int) -> Arrays:
         smax=array("smax", (), np.float32),
         arg_smax=array("arg_smax", (), np.float32),
         status=array("status", (), np.int8),
+        draw=array("draw", (), np.int64),
     )
 
 
@@ -107,6 +127,23 @@ def _pack(folder: Path, archive: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _fill(arrays: Arrays, recipe: Recipe, progress: Callable[[int], None]) -> int:
+    """Compute all samples into ARRAYS; returns the number of points that were drawn."""
+    done, start = 0, 0
+    sequence = blocks(recipe.seed)
+    while done < recipe.samples:
+        inputs = next(sequence)
+        block = _block(inputs, start, recipe)
+        some = min(len(block.x), recipe.samples - done)
+        for field in fields(arrays):
+            getattr(arrays, field.name)[done : done + some] = getattr(block, field.name)[:some]
+        done, start = done + some, start + len(inputs)
+        progress(done)
+    for field in fields(arrays):
+        getattr(arrays, field.name).flush()
+    return int(arrays.draw[-1]) + 1
+
+
 def make(path: Path, recipe: Recipe, progress: Callable[[int], None] | None = None) -> None:
     """Compute the data set and put it at PATH.
 
@@ -127,24 +164,8 @@ def make(path: Path, recipe: Recipe, progress: Callable[[int], None] | None = No
     folder = path.parent / f".{path.name}.{os.getpid()}"
     folder.mkdir()
     try:
-        arrays = _open(folder, recipe.samples)
-        done = 0
-        for inputs in blocks(recipe.samples, recipe.seed):
-            block = _block(inputs, recipe)
-            failed = int(np.sum(block.status > 1) + np.sum(~np.isfinite(block.y)))
-            if failed:
-                raise ValueError(
-                    f"{failed} ascents of samples {done} to {done + len(inputs)} did not end well"
-                )
-            part = slice(done, done + len(inputs))
-            for field in fields(arrays):
-                getattr(arrays, field.name)[part] = getattr(block, field.name)
-            done += len(inputs)
-            if progress:
-                progress(done)
-        for field in fields(arrays):
-            getattr(arrays, field.name).flush()
-        for name, value in (("x_names", INPUTS), ("y_names", TARGETS), ("metadata", recipe.describe())):
+        drawn = _fill(_open(folder, recipe.samples), recipe, progress or (lambda done: None))
+        for name, value in (("x_names", INPUTS), ("y_names", TARGETS), ("metadata", recipe.describe(drawn))):
             np.save(folder / f"{name}.npy", np.array(value))
         archive = folder / "archive"
         _pack(folder, archive)

@@ -8,8 +8,8 @@ from scipy.special import erfc
 from parcel import constants as c
 from parcel.sampling import SIGMA
 
-# five reach rounding for kappa from 1e-10 to 1.3 and S from 1e-6 to 1; their number does not depend on the data, so that
-# a sample's label does not depend on its neighbours
+# five reach rounding for kappa from 1e-10 to 1.3 and S from 1e-6 to 1; their number does not depend on the data, so
+# that a sample's label does not depend on its neighbours
 _ITERATIONS = 8
 
 

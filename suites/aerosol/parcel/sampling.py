@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from scipy.stats import norm, qmc
@@ -67,7 +68,7 @@ TARGETS = tuple(f"fn{i}" for i in range(4))
 
 _STANDARD_TEMPERATURE, _STANDARD_PRESSURE, _STANDARD_EXPONENT = 288.15, 1013.25, 0.190263
 # draws at a time; a power of two, as Sobol points want it
-_BLOCK = 8192
+_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,17 @@ def inputs(uniform: np.ndarray) -> np.ndarray:
     ).astype(np.float32)
 
 
-def blocks(samples: int, seed: int) -> Iterator[np.ndarray]:
-    """The first `samples` inputs of a scrambled Sobol sequence, in blocks [up to 8192, 16].
+def blocks(seed: int) -> Iterator[np.ndarray]:
+    """Inputs along a scrambled Sobol sequence without end, in blocks [4096, 16].
 
-    Sample i depends on the seed and i alone: a larger data set begins with the smaller one.
+    Point i depends on the seed and i alone, so that a larger data set begins with the smaller one.
     """
     sequence = qmc.Sobol(len(INPUTS), scramble=True, seed=seed)
-    for start in range(0, samples, _BLOCK):
-        yield inputs(sequence.random(_BLOCK))[: samples - start]
+    while True:
+        yield inputs(sequence.random(_BLOCK))
+
+
+def first(points: int, seed: int) -> np.ndarray:
+    """The first inputs of the sequence [points, 16]."""
+    count = -(-points // _BLOCK)
+    return np.concatenate(list(islice(blocks(seed), count)))[:points]

@@ -5,12 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from parcel import labels, sampling
-from parcel.sampling import INPUTS, MODES, SIGMA, Members, blocks
+from parcel.sampling import INPUTS, MODES, SIGMA, Members, first
 from scipy.optimize import minimize_scalar
-
-
-def _draw(samples: int, seed: int = 11) -> np.ndarray:
-    return np.concatenate(list(blocks(samples, seed)))
 
 
 def _koehler_maximum(dry: float, kappa: float, kelvin: float) -> float:
@@ -73,7 +69,7 @@ def test_the_fraction_is_that_of_a_lognormal_counted_finely():
 
 
 def test_inputs_lie_in_the_ranges_of_mam4_and_fill_them():
-    x = _draw(20_000)
+    x = first(20_000, 11)
     assert x.shape == (20_000, 16)
     assert x.dtype == np.float32
     assert len(INPUTS) == 16
@@ -95,13 +91,13 @@ def test_inputs_lie_in_the_ranges_of_mam4_and_fill_them():
 
 
 def test_a_larger_data_set_begins_with_the_smaller_one_and_another_seed_is_another_set():
-    long, short = _draw(20_000), _draw(9_001)
+    long, short = first(20_000, 11), first(9_001, 11)
     assert (long[:9_001] == short).all()
-    assert (_draw(100, seed=12) != long[:100]).any()
+    assert (first(100, 12) != long[:100]).any()
 
 
 def test_members_are_in_si_units():
-    x = _draw(4)
+    x = first(4, 11)
     members = Members.of(x)
     assert len(members) == 4
     assert members.pressure == pytest.approx(x[:, 1] * 100.0)

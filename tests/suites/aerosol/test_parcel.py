@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from parcel.labels import activated_fractions
-from parcel.sampling import HUMIDITY, MODES, PRESSURE, TEMPERATURE, UPDRAFT, Members, blocks
+from parcel.sampling import HUMIDITY, MODES, PRESSURE, TEMPERATURE, UPDRAFT, Members, first
 
 from tests.suites.aerosol.conftest import Parcel
 
@@ -23,7 +23,7 @@ UPDRAFT_COLUMN, NUMBER, RADIUS, KAPPA = 3, slice(4, 8), slice(8, 12), slice(12, 
 
 
 def _draw(samples: int, seed: int = 5) -> np.ndarray:
-    return np.concatenate(list(blocks(samples, seed)))
+    return first(samples, seed)
 
 
 def _fractions(x: np.ndarray, supersaturation: np.ndarray, temperature: np.ndarray) -> np.ndarray:
