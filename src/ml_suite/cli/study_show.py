@@ -38,6 +38,7 @@ def command(name: str, as_json: bool) -> None:
                 "states": {step: account(known.of_step(step)) for step in (1, 2)},
                 "selection": known.selection.model_dump(mode="json") if known.selection else None,
                 "cost": known.cost.model_dump(mode="json") if known.cost else None,
+                "certificate": known.certificate.model_dump(mode="json") if known.certificate else None,
                 "left_out": known.left_out or None,
             }
         )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ml_suite.search.look import Known
+    from ml_suite.search.network import Network
 
 STYLES = {
     TrialState.COMPLETE: "green",
@@ -59,15 +60,19 @@ def facts(known: Known) -> dict[str, str]:
             f"{states(account(second)) or 'none yet'}"
         )
     if known.selection is not None:
-        found |= winner(known.selection)
+        found |= winner(known.selection, known.network)
     if known.cost is not None:
         found["cost"] = cost(known)
+    if known.certificate is not None:
+        found["certificate"] = known.certificate.sentence
+        found |= {f"warning {i}": text for i, text in enumerate(known.certificate.warnings, start=1)}
     return found
 
 
-def winner(selection: Selection) -> dict[str, str]:
+def winner(selection: Selection, network: Network | None) -> dict[str, str]:
     """Write what won."""
     result = selection.result
+    seconds = network.seconds.get("1") if network else result.inference_seconds
     seeds = f", the mean of {len(selection.replicates)} seeds" if len(selection.replicates) > 1 else ""
     first = f" (step 1: {number(selection.step1_value, 6)})" if selection.step1_value is not None else ""
     told = {
@@ -77,8 +82,8 @@ def winner(selection: Selection) -> dict[str, str]:
     if selection.reason:
         told["chosen"] = selection.reason
     size = [f"{result.parameters:,} parameters"] if result.parameters else []
-    if result.inference_seconds:
-        size.append(f"{result.inference_seconds * 1e6:.3g} µs for one sample on one core")
+    if seconds:
+        size.append(f"{seconds * 1e6:.3g} µs for one sample on one core")
     if size:
         told["size"] = ", ".join(size)
     if (test := result.metrics.get("test_loss")) is not None:

@@ -1,94 +1,97 @@
-"""What comes before and after the two steps: decisions of the pilot, winner, cost, network and report."""
+"""What comes after the two steps: winner, certificate, cost, network and report."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from ml_suite import atomic
-from ml_suite.errors import StudyError
-from ml_suite.search import environment
+from ml_suite.config.hpo import Pilot
+from ml_suite.search import network
 from ml_suite.search.folder import Folder
 from ml_suite.search.freeze import Frozen
 from ml_suite.study import cost, record, two_step
 from ml_suite.study.arrays import ArrayPlan
+from ml_suite.study.certificate import Certificate, Parts, certify
 from ml_suite.study.contract import Selection, Shortlist, TrialResult
-from ml_suite.trainers.mlp.protocol import Setup
 
 Say = Callable[[str], None]
 
-EXPORT = "ml_suite.trainers.mlp.export"
-
-
-def decided(frozen: Frozen, work: Callable[..., list[TrialResult]], say: Say) -> Frozen:
-    """Run the pilot where there is one, and return the study with what it decided."""
-    return frozen
-
 
 def conclude(
-    frozen: Frozen, plan: ArrayPlan, chosen: Shortlist, results: Sequence[TrialResult], say: Say
+    frozen: Frozen,
+    plan: ArrayPlan,
+    chosen: Shortlist,
+    results: Sequence[TrialResult],
+    pilot: Parts,
+    say: Say,
 ) -> Selection:
-    """Name the winner and leave everything that is known of the study in its folder."""
+    """Name the winner and leave everything that is known of the study in its folder.
+
+    Parameters
+    ----------
+    results
+        Of both steps.
+    pilot
+        Results of the pilot by share and replicate; empty without one.
+
+    Raises
+    ------
+    StudyError
+        If there is no winner.
+    """
     folder = frozen.folder
     second = [r for r in results if r.step == 2]
     atomic.write(folder.table(2), record.table(second))
     selection = two_step.select(plan, chosen, second)
     selection.save(folder.selection)
-    account(plan, folder, results).save(folder.cost)
+    spent = account(plan, results, pilot)
+    spent.save(folder.cost)
+    certificate(frozen, plan, results, pilot, selection, spent).save(folder.certificate)
     if plan.trainer == "mlp":
-        export(frozen, plan, selection, say)
+        network.make(plan, folder, frozen.environment, selection, say)
+    report(folder, say)
     return selection
 
 
-def account(plan: ArrayPlan, folder: Folder, results: Sequence[TrialResult]) -> cost.Cost:
+def account(plan: ArrayPlan, results: Sequence[TrialResult], pilot: Parts) -> cost.Cost:
     """Add up what the study has cost."""
     parts = {
-        "pilot": record.merge(folder.root.glob("pilot/*/*.jsonl")),
+        "pilot": [r for part in pilot.values() for r in part],
         "step1": [r for r in results if r.step == 1],
         "step2": [r for r in results if r.step == 2],
     }
-    return cost.account({part: of for part, of in parts.items() if of}, plan.trials)
+    epochs = plan.epochs["step1"] / plan.epochs["step2"]
+    return cost.account({part: of for part, of in parts.items() if of}, plan.trials, replacement=epochs)
 
 
-def setup(plan: ArrayPlan, folder: Folder) -> Setup:
-    """Return the data of a training on everything."""
-    return Setup(
-        arrays=plan.arrays,
-        members={
-            name: folder.root / part.path
-            for name in ("training", "validation", "test")
-            if (part := plan.members[name]).path is not None
-        },
-        normalisation=None if plan.normalisation == "none" else folder.normalisation,
-        precision=plan.precision["step2"],
-        settings=plan.settings,
+def certificate(
+    frozen: Frozen,
+    plan: ArrayPlan,
+    results: Sequence[TrialResult] = (),
+    pilot: Parts | None = None,
+    selection: Selection | None = None,
+    spent: cost.Cost | None = None,
+) -> Certificate:
+    """Judge whether the answer can be trusted, from all that was trained."""
+    aim = frozen.file.hpo.pilot or Pilot()
+    return certify(
+        plan,
+        pilot or {},
+        [r for r in results if r.step == 1],
+        [r for r in results if r.step == 2],
+        selection,
+        accepted=aim.regret,
+        confidence=aim.confidence,
+        share=spent.share if spent else None,
     )
 
 
-def export(frozen: Frozen, plan: ArrayPlan, selection: Selection, say: Say) -> Path | None:
-    """Leave the winner's network as ONNX; without the libraries for it the study is told, not lost."""
-    folder, weights = frozen.folder, selection.result.checkpoint
-    path = folder.root / "setup.json"
-    setup(plan, folder).save(path)
-    if weights is None or not weights.path.exists():
-        say("the winner's weights are gone: no network is exported")
-        return None
-    about = {
-        "study": plan.study,
-        "name": plan.suite,
-        **{f"software_{k}": v for k, v in plan.software.items()},
-    }
-    argv = [str(environment.python_of(frozen.environment)), "-m", EXPORT, "--weights", str(weights.path)]
-    argv += ["--setup", str(path), "--out", str(folder.network), "--study", json.dumps(about)]
-    done = subprocess.run(argv, env=environment.variables(0), capture_output=True, text=True, check=False)
-    if done.returncode:
-        words = (done.stderr.strip() or "it said nothing").splitlines()
-        say(f"the network is not exported: {words[-1]}")
-        return None
-    say(done.stdout.strip())
-    return folder.network
+def report(folder: Folder, say: Say) -> None:
+    """Leave the page for a person; without the libraries for it that is told."""
+    try:
+        from ml_suite.report.page import render
+        from ml_suite.report.study import report_of_study
 
-
-__all__ = ["StudyError", "account", "conclude", "decided", "export", "setup"]
+        atomic.write(folder.report, render(report_of_study(folder.root)))
+    except ModuleNotFoundError as error:
+        say(f"no report: {error.name} is not installed (pip install 'ml-suite[study]')")

@@ -13,7 +13,8 @@
       weights/00042.npz              of candidates
       selection.json                 the winner
       certificate.json, cost.json
-      winner.onnx                    the winner's network for use elsewhere
+      winner.onnx, network.json      the winner's network for use elsewhere, and what is known of it
+      predictions.npz                its predictions of the test samples
       report.html
       logs/                          what workers print
 """
@@ -92,6 +93,11 @@ class Folder:
     def network(self) -> Path:
         """The winner's network."""
         return self.root / "winner.onnx"
+
+    @property
+    def predictions(self) -> Path:
+        """Truth and the winner's prediction of the test samples."""
+        return self.root / "predictions.npz"
 
     @property
     def report(self) -> Path:

@@ -12,9 +12,12 @@ from ml_suite.config.resolved import Resolved
 from ml_suite.errors import MlSuiteError, StudyError
 from ml_suite.home import home
 from ml_suite.layout import WorkTree
+from ml_suite.search import network
 from ml_suite.search.folder import Folder
+from ml_suite.search.network import Network
 from ml_suite.study import record
 from ml_suite.study.arrays import ArrayPlan
+from ml_suite.study.certificate import Certificate
 from ml_suite.study.contract import SearchPlan, Selection, Shortlist, StudyPlan, TrialResult
 from ml_suite.study.cost import Cost
 
@@ -34,6 +37,8 @@ class Known:
     shortlist: Shortlist | None
     selection: Selection | None
     cost: Cost | None
+    certificate: Certificate | None
+    network: Network | None
 
     def of_step(self, step: int) -> list[TrialResult]:
         """Results of one step by trial and replicate."""
@@ -92,6 +97,8 @@ def look(folder: Folder) -> Known:
         shortlist=_mine(plan, _load(Shortlist, folder.shortlist)),
         selection=_mine(plan, _load(Selection, folder.selection)),
         cost=_load(Cost, folder.cost),
+        certificate=_mine(plan, _load(Certificate, folder.certificate)),
+        network=network.known(folder),
     )
 
 
@@ -115,7 +122,7 @@ def _plan(path: Path) -> SearchPlan:
     raise StudyError(f"{path} is damaged or of another version", "Run the study again to write it anew.")
 
 
-Owned = TypeVar("Owned", Shortlist, Selection)
+Owned = TypeVar("Owned", Shortlist, Selection, Certificate)
 
 
 def _mine(plan: SearchPlan, found: Owned | None) -> Owned | None:

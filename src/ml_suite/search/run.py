@@ -14,7 +14,7 @@ from threading import Event
 
 from ml_suite import atomic
 from ml_suite.errors import StudyError
-from ml_suite.search import environment, finish, freeze, rounds
+from ml_suite.search import decide, environment, finish, freeze, rounds
 from ml_suite.search.claim import Shard
 from ml_suite.search.folder import Folder
 from ml_suite.search.freeze import Frozen
@@ -84,7 +84,7 @@ def run_frozen(frozen: Frozen, stop: Event, options: Options) -> Selection | Non
     )
     if options.shard is not None and options.shard[1] > 1:
         _require_shardable(frozen)
-    frozen = finish.decided(frozen, work, say)
+    frozen, pilot = decide.decided(frozen, work, say)
     plan, folder = freeze.settle(frozen), frozen.folder
     say(
         f"study {plan.study}: {plan.trials:,} trials on {plan.members['subset'].count:,} of "
@@ -96,7 +96,7 @@ def run_frozen(frozen: Frozen, stop: Event, options: Options) -> Selection | Non
     _tell_left_out(plan, folder, say)
     chosen = _shortlist(plan, folder, first)
     second = _step2(frozen, plan, chosen, work)
-    return finish.conclude(frozen, plan, chosen, [*first, *second], say)
+    return finish.conclude(frozen, plan, chosen, [*first, *second], pilot, say)
 
 
 def _require_shardable(frozen: Frozen) -> None:
