@@ -91,6 +91,16 @@ class WorkTree:
         return self.study / "shortlist.json"
 
     @property
+    def finalists(self) -> Path:
+        """Candidates that are trained again with other seeds, best first."""
+        return self.study / "finalists.json"
+
+    @property
+    def cost(self) -> Path:
+        """What the study cost."""
+        return self.study / "cost.json"
+
+    @property
     def selection(self) -> Path:
         """The winner."""
         return self.study / "selection.json"

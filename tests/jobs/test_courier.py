@@ -142,7 +142,7 @@ def test_weights_that_have_not_come_wait_and_are_delivered_by_the_task(
     deliver.run(rig.job, [])
     told = Deliveries.load(deliver.deliveries_file(rig.job.tree))
     winner = Selection.load(rig.job.tree.selection)
-    stored, run = told.checkpoint(2, winner.trial), told.run(2, winner.trial)
+    stored, run = told.checkpoint(winner.result), told.run(winner.result)
     assert stored is not None
     assert run is not None
     assert winner.result.checkpoint is not None

@@ -101,12 +101,12 @@ def test_a_study_arrives_with_its_lineage(
     assert weights is not None
     assert best.data.tags["ml_suite.checkpoint_sha256"] == weights.sha256
     told = read_deliveries(rig)
-    assert told.run(2, winner.trial) is not None
-    assert told.run(2, winner.trial).run_id == best.info.run_id  # type: ignore[union-attr]
+    assert told.run(winner.result) is not None
+    assert told.run(winner.result).run_id == best.info.run_id  # type: ignore[union-attr]
     assert told.parent is not None
     assert told.parent.run_id == parent.info.run_id
     assert len(told.checkpoints) == 2
-    stored = told.checkpoint(2, winner.trial)
+    stored = told.checkpoint(winner.result)
     assert stored is not None
     assert stored.url == best.data.tags["ml_suite.checkpoint_url"]
     get_file(stored.url, tmp_path / "fetched", s3.connection)

@@ -41,7 +41,7 @@ def test_two_steps_end_with_a_winner(rig: Rig) -> None:
     rig.study("retrain", "--rank", "2")
     rig.study("select")
     plan = StudyPlan.load(rig.job.tree.plan)
-    assert plan.samples == {"training": 45, "subset": 12, "validation": 8, "test": 8}
+    assert plan.samples == {"training": 45, "subset": 11, "validation": 8, "test": 8}
     chosen = Shortlist.load(rig.job.tree.shortlist)
     assert chosen.states == {TrialState.COMPLETE: 6}
     assert len(chosen.candidates) == 2
@@ -49,7 +49,7 @@ def test_two_steps_end_with_a_winner(rig: Rig) -> None:
     winner = Selection.load(rig.job.tree.selection)
     assert winner.trial in [c.trial for c in chosen.candidates]
     # all data instead of the subset: the program's value depends on the number of samples
-    assert winner.value == pytest.approx((winner.step1_value or 0) - 1 / 12 + 1 / 45)
+    assert winner.value == pytest.approx((winner.step1_value or 0) - 1 / 11 + 1 / 45)
     assert winner.result.checkpoint is not None
     assert winner.result.checkpoint.path.is_file()
 
@@ -340,7 +340,7 @@ def test_more_trials_and_other_shards_keep_what_is_finished(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("hpo", "message"),
     [
-        ({"subset": 0.01}, "no training sample"),
+        ({"subset": 0.01}, "has no sample"),
         ({"keep": 0.05}, "keeps none"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ml_suite.errors import StudyError
-from ml_suite.jobs.planning import replicas_of, require_shareable
+from ml_suite.jobs.freezing import replicas_of, require_shareable
 from ml_suite.trainers.anemoi import BATCH, GPUS_PER_MODEL, LR
 from tests.study.results import plan
 

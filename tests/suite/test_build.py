@@ -111,7 +111,12 @@ def test_every_task_has_its_script(built: Built) -> None:
     for task in built.defs.get_all_tasks():
         assert f"{task.find_variable('ML_SUITE_SCRIPT').value()}.ecf" in built.files
     used = {t.find_variable("ML_SUITE_SCRIPT").value() for t in built.defs.get_all_tasks()}
-    assert {n.removesuffix(".ecf") for n in built.files if n.endswith(".ecf")} - used == {"train", "collect"}
+    assert {n.removesuffix(".ecf") for n in built.files if n.endswith(".ecf")} - used == {
+        "train",
+        "collect",
+        "study_finalists",
+        "study_final",
+    }
 
 
 def test_generated_jobs_are_valid_bash(built: Built) -> None:

@@ -33,12 +33,16 @@ LAG = 120.0
 _PAUSES = (2.0, 5.0, 15.0, 30.0, 60.0)
 
 
+Training = tuple[int, int]
+"""Trial and replicate."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What has to be there at the end."""
 
     step: int
-    trials: tuple[int, ...]
+    trainings: tuple[Training, ...]
     again: str
     """Which tasks to run again if it never comes."""
 
@@ -58,29 +62,40 @@ def run(job: Job, arguments: list[str]) -> None:
     parser.add_argument("--step", type=int, choices=(0, 1, 2), required=True)
     parser.add_argument("--shards", type=_numbers, default=())
     parser.add_argument("--ranks", type=_numbers, default=())
+    parser.add_argument("--finals", type=_pairs, default=(), help="FINALIST:REPLICATE, ...")
     given = parser.parse_args(arguments)
     job.use_home()
     hosts = job.resolved.remote if given.host == ANY else given.host.split(",")
     if unknown := [host for host in hosts if host not in job.resolved.remote]:
         raise StudyError(f"{unknown[0]} is no other machine of this deployment")
-    got = collect(job, hosts, wanted(job, given.step, given.shards, given.ranks))
+    got = collect(job, hosts, wanted(job, given.step, given.shards, given.ranks, given.finals))
     if given.step == 0:
         take_selection(job)
     callback.label("collected", got)
     print(got)
 
 
-def wanted(job: Job, step: int, shards: tuple[int, ...] = (), ranks: tuple[int, ...] = ()) -> Wanted:
-    """Trials of shards, of ranks, or the single one."""
+def wanted(
+    job: Job,
+    step: int,
+    shards: tuple[int, ...] = (),
+    ranks: tuple[int, ...] = (),
+    finals: tuple[Training, ...] = (),
+) -> Wanted:
+    """Trials of shards, of ranks, of finalists and their replicates, or the single one."""
     if step == 0:
-        return Wanted(0, (0,), "the task train")
+        return Wanted(0, ((0, 0),), "the task train")
     plan = planning.current(job)
     if step == 1:
         mine = sorted(trial for shard in shards for trial in trials.of_shard(plan, shard))
-        return Wanted(1, tuple(mine), f"shards {', '.join(map(str, shards))}")
+        return Wanted(1, tuple((trial, 0) for trial in mine), f"shards {', '.join(map(str, shards))}")
+    if finals:
+        last = {c.rank: c.trial for c in planning.finalists(job).candidates}
+        named = ", ".join(f"{finalist}_{replicate}" for finalist, replicate in finals)
+        return Wanted(2, tuple((last[f], r) for f, r in finals if f in last), f"finalists {named}")
     chosen = planning.shortlist(job).candidates
     mine = sorted(c.trial for c in chosen if c.rank in ranks)
-    return Wanted(2, tuple(mine), f"candidates {', '.join(map(str, ranks))}")
+    return Wanted(2, tuple((trial, 0) for trial in mine), f"candidates {', '.join(map(str, ranks))}")
 
 
 def collect(
@@ -122,7 +137,7 @@ def collect(
         callback.label("collected", f"waits: {(silent.hint if silent else None) or words}")
         print(words, flush=True)
         time.sleep(min(pause, patience if silent else lag))
-    count = len(want.trials)
+    count = len(want.trainings)
     return f"{count} trial{'' if count == 1 else 's'}; {total.files} files, {format_bytes(total.bytes)}"
 
 
@@ -149,11 +164,12 @@ def _missing(job: Job, want: Wanted, checked: set[tuple[Path, str]]) -> list[str
         study = told[1].study
     else:
         study = planning.current(job).study
-    known = {one.result.trial: one for one in planning.whereabouts(job, want.step, study)}
-    absent = [f"trial {t} of step {want.step} has no result" for t in want.trials if not _ended(known.get(t))]
+    found = planning.whereabouts(job, want.step, study)
+    known = {(one.result.trial, one.result.replicate): one for one in found}
+    absent = [f"{_name(want.step, t)} has no result" for t in want.trainings if not _ended(known.get(t))]
     if want.step == 1:
         return absent
-    there = [known[t] for t in want.trials if _ended(known.get(t))]
+    there = [known[t] for t in want.trainings if _ended(known.get(t))]
     return absent + [words for one in there if (words := _without_weights(one, checked))]
 
 
@@ -169,7 +185,7 @@ def _without_weights(one: Found, checked: set[tuple[Path, str]]) -> str:
     weights, place = one.result.checkpoint, one.place
     if not place.mirrored or weights is None or one.result.state is not TrialState.COMPLETE:
         return ""
-    name = f"trial {one.result.trial} of step {one.result.step}"
+    name = _name(one.result.step, (one.result.trial, one.result.replicate))
     if weights.path.is_relative_to(place.tree.work / ELSEWHERE):
         return f"the weights of {name} lie outside of the work folder {place.work}"
     if (weights.path, weights.sha256) in checked:
@@ -204,6 +220,16 @@ def take_selection(job: Job) -> None:
         dataset = plan.dataset.model_copy(update={"path": planning.dataset_of(job)})
         plan.model_copy(update={"dataset": dataset}).save(job.tree.plan)
         selection.save(job.tree.selection)
+
+
+def _name(step: int, training: Training) -> str:
+    trial, replicate = training
+    return f"trial {trial}{f' (seed {replicate})' if replicate else ''} of step {step}"
+
+
+def _pairs(text: str) -> tuple[Training, ...]:
+    pairs = (word.partition(":") for word in text.split(",") if word)
+    return tuple((int(finalist), int(replicate)) for finalist, _, replicate in pairs)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -186,6 +186,7 @@ class _Courier:
             study=parcel.study,
             step=parcel.step,
             trial=parcel.trial,
+            replicate=parcel.replicate,
             run_id=run,
             experiment_id=experiment,
             url=self._tracking.page(experiment, run),

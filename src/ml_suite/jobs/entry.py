@@ -111,7 +111,7 @@ def _same(a: Version, b: Version) -> bool:
 
 
 def _mlflow(facts: Facts) -> MlflowLink:
-    run = facts.deliveries.run(facts.selection.step, facts.selection.trial)
+    run = facts.deliveries.run(facts.selection.result)
     parent = facts.deliveries.parent
     return MlflowLink(
         tracking_uri=facts.deliveries.tracking_uri,

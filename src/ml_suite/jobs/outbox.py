@@ -1,9 +1,9 @@
 """The outbox: parcels that jobs leave on the host's disk and the courier delivers.
 
 A training talks neither to MLflow nor to an object store. What it has to tell lies in a parcel, one JSON file written
-whole, whose name follows from study, step and trial: leaving it again replaces it, delivering it again changes nothing.
-By name, a study comes before its checkpoints, and those before the runs that refer to them. Beside the ecFlow server
-the outboxes of all hosts are delivered as one; each keeps its own receipts.
+whole, whose name follows from study, step, trial and replicate: leaving it again replaces it, delivering it again
+changes nothing. By name, a study comes before its checkpoints, and those before the runs that refer to them. Beside the
+ecFlow server the outboxes of all hosts are delivered as one; each keeps its own receipts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 
-from ml_suite.study.contract import Document
+from ml_suite.study import record
+from ml_suite.study.contract import Document, TrialResult
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
@@ -37,10 +38,11 @@ class RunParcel(Document):
 
     kind: Literal["run"] = "run"
     id: str
-    """``STUDY`` or ``STUDY/STEP/TRIAL``; the run is found again by it."""
+    """``STUDY``, ``STUDY/STEP/TRIAL`` or ``STUDY/STEP/TRIAL-rREPLICATE``; the run is found again by it."""
     study: str
     step: int | None = None
     trial: int | None = None
+    replicate: int = 0
     experiment: str
     name: str
     status: Status
@@ -55,7 +57,7 @@ class RunParcel(Document):
         """Name in the outbox."""
         if self.step is None:
             return f"{self.study}{_STUDY}"
-        return f"{self.study}.2-run-{self.step}-{self.trial:05d}.json"
+        return f"{self.study}.2-run-{self.step}-{self.trial:05d}{again(self.replicate)}.json"
 
 
 class CheckpointParcel(Document):
@@ -65,6 +67,7 @@ class CheckpointParcel(Document):
     study: str
     step: int
     trial: int
+    replicate: int = 0
     path: Path
     url: str
     """``s3://bucket/key``."""
@@ -75,7 +78,7 @@ class CheckpointParcel(Document):
     @property
     def file(self) -> str:
         """Name in the outbox."""
-        return f"{self.study}.1-checkpoint-{self.step}-{self.trial:05d}.json"
+        return f"{self.study}.1-checkpoint-{self.step}-{self.trial:05d}{again(self.replicate)}.json"
 
 
 Parcel = RunParcel | CheckpointParcel
@@ -92,6 +95,7 @@ class DeliveredRun(Document):
     step: int | None
     """None for the study's own run."""
     trial: int | None
+    replicate: int = 0
     run_id: str
     experiment_id: str
     url: str
@@ -104,6 +108,7 @@ class DeliveredCheckpoint(Document):
     study: str
     step: int
     trial: int
+    replicate: int = 0
     url: str
     sha256: str
     size: int
@@ -129,13 +134,18 @@ class Deliveries(Document):
     runs: list[DeliveredRun]
     checkpoints: list[DeliveredCheckpoint]
 
-    def run(self, step: int, trial: int) -> DeliveredRun | None:
-        """Run of a trial."""
-        return next((r for r in self.runs if (r.step, r.trial) == (step, trial)), None)
+    def run(self, of: TrialResult) -> DeliveredRun | None:
+        """Run of a training."""
+        return next((r for r in self.runs if (r.step, r.trial, r.replicate) == record.key(of)), None)
 
-    def checkpoint(self, step: int, trial: int) -> DeliveredCheckpoint | None:
-        """Weights of a trial."""
-        return next((c for c in self.checkpoints if (c.step, c.trial) == (step, trial)), None)
+    def checkpoint(self, of: TrialResult) -> DeliveredCheckpoint | None:
+        """Weights of a training."""
+        return next((c for c in self.checkpoints if (c.step, c.trial, c.replicate) == record.key(of)), None)
+
+
+def again(replicate: int) -> str:
+    """End of the name of a training with another seed."""
+    return f"-r{replicate}" if replicate else ""
 
 
 def leave(outbox: Path, parcel: Parcel) -> None:

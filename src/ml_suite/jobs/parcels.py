@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_suite.jobs.context import Job
-from ml_suite.jobs.outbox import CheckpointParcel, Parcel, Point, RunParcel, Status
+from ml_suite.jobs.outbox import CheckpointParcel, Parcel, Point, RunParcel, Status, again
 from ml_suite.study.contract import Selection, StudyPlan, TrialResult, TrialSpec, TrialState
 from ml_suite.trainers import events
 
@@ -31,7 +31,7 @@ def of_study(job: Job, plan: StudyPlan, started: datetime, selection: Selection 
     if selection:
         weights = selection.result.checkpoint
         won = {
-            "ml_suite.winner": _id(plan.study, selection.step, selection.trial),
+            "ml_suite.winner": _id(plan.study, selection.result),
             "ml_suite.winner_checkpoint": _text(weights.uuid if weights else None),
         }
         time = _milliseconds(selection.result.ended)
@@ -53,6 +53,8 @@ def of_study(job: Job, plan: StudyPlan, started: datetime, selection: Selection 
             "trials": str(plan.trials),
             "keep": str(plan.keep),
             "subset": f"{plan.subset:g}",
+            "sampling": plan.sampling,
+            **({"subset_members": plan.split.members} if plan.split.members else {}),
             **{f"samples.{part}": str(count) for part, count in plan.samples.items()},
             **{f"epochs.{step}": str(count) for step, count in plan.epochs.items()},
             **space,
@@ -67,7 +69,8 @@ def of_trial(job: Job, plan: StudyPlan, spec: TrialSpec, result: TrialResult) ->
     parcels: list[Parcel] = []
     weights = result.checkpoint
     keep = spec.step != 1 and weights is not None and result.state is TrialState.COMPLETE
-    url = f"{job.deployment.outputs.checkpoints.rstrip('/')}/{plan.study}/{spec.step}-{spec.trial:05d}"
+    name = f"{spec.step}-{spec.trial:05d}{again(spec.replicate)}"
+    url = f"{job.deployment.outputs.checkpoints.rstrip('/')}/{plan.study}/{name}"
     tags: dict[str, str] = {}
     if weights is not None:
         # trained again, a trial has other weights: they must not replace those that somebody may be using
@@ -83,6 +86,7 @@ def of_trial(job: Job, plan: StudyPlan, spec: TrialSpec, result: TrialResult) ->
                     study=plan.study,
                     step=spec.step,
                     trial=spec.trial,
+                    replicate=spec.replicate,
                     url=f"{url}/{weights.path.name}",
                     **weights.model_dump(),
                 )
@@ -93,12 +97,13 @@ def of_trial(job: Job, plan: StudyPlan, spec: TrialSpec, result: TrialResult) ->
 
 def _run(job: Job, plan: StudyPlan, spec: TrialSpec, result: TrialResult, tags: dict[str, str]) -> RunParcel:
     return RunParcel(
-        id=_id(plan.study, spec.step, spec.trial),
+        id=_id(plan.study, result),
         study=plan.study,
         step=spec.step,
         trial=spec.trial,
+        replicate=spec.replicate,
         experiment=plan.suite,
-        name=f"step {spec.step} trial {spec.trial}",
+        name=f"step {spec.step} trial {spec.trial}" + (f" seed {spec.replicate}" if spec.replicate else ""),
         status=_STATUS[result.state],
         started=result.started,
         ended=result.ended,
@@ -107,6 +112,7 @@ def _run(job: Job, plan: StudyPlan, spec: TrialSpec, result: TrialResult, tags: 
             **_shared_tags(job, plan),
             "ml_suite.step": str(spec.step),
             "ml_suite.number": str(spec.trial),
+            **({"ml_suite.replicate": str(spec.replicate)} if spec.replicate else {}),
             "ml_suite.state": result.state.value,
             "ml_suite.reason": result.reason,
             "ml_suite.host": job.host,
@@ -130,6 +136,8 @@ def _params(spec: TrialSpec) -> dict[str, str]:
         "replicas": spec.layout.replicas,
         "dataset": spec.dataset.name,
         "training": f"{spec.training.start.isoformat()} / {spec.training.end.isoformat()}",
+        **({"blocks": len(spec.blocks)} if spec.blocks else {}),
+        **({"patience": spec.budget.patience} if spec.budget.patience else {}),
         "validation": f"{spec.validation.start.isoformat()} / {spec.validation.end.isoformat()}",
     }
     return {key: str(value)[:_VALUE_LENGTH] for key, value in facts.items()}
@@ -176,6 +184,7 @@ def _points(folder: Path, result: TrialResult) -> list[Point]:
         "value": result.value,
         "best": result.best,
         "seconds": result.seconds,
+        "inference_seconds": result.inference_seconds,
         "parameters": result.parameters,
         "effective_lr": result.effective_lr,
         "global_batch": result.global_batch,
@@ -188,8 +197,8 @@ def _points(folder: Path, result: TrialResult) -> list[Point]:
     ]
 
 
-def _id(study: str, step: int, trial: int) -> str:
-    return f"{study}/{step}/{trial}"
+def _id(study: str, of: TrialResult) -> str:
+    return f"{study}/{of.step}/{of.trial}{again(of.replicate)}"
 
 
 def _text(value: str | None) -> str:

@@ -97,11 +97,12 @@ def mirror(resolved: Resolved, host: str, cycle: str = ONCE) -> Place:
 
 
 def found(where: Iterable[Place], step: int, study: str | None = None) -> list[Found]:
-    """Trials of one step at all places; one that ran at several counts once, as in one record."""
-    merged: dict[int, Found] = {}
+    """Trainings of one step at all places; one that ran at several counts once, as in one record."""
+    merged: dict[record.Key, Found] = {}
     for place in where:
         for result in place.record(step, study):
-            known = merged.get(result.trial)
+            key = record.key(result)
+            known = merged.get(key)
             if known is None or record.order(result) >= record.order(known.result):
-                merged[result.trial] = Found(place, place.result(result))
-    return [merged[trial] for trial in sorted(merged)]
+                merged[key] = Found(place, place.result(result))
+    return [merged[key] for key in sorted(merged)]

@@ -89,7 +89,7 @@ def register(job: Job) -> Registered:
     metadata = compose(facts, decision, previous)
     kept = previous if previous and outdated(metadata, previous) else metadata
     entry = catalogue.put_training(job.deployment.suite, kept.model_dump(mode="json"))
-    run_page = deliveries.run(selection.step, selection.trial)
+    run_page = deliveries.run(selection.result)
     done = Registered(
         training=entry.key,
         weights=metadata.checkpoint.uuid if metadata.checkpoint else None,
@@ -159,7 +159,7 @@ def _weights(
     weights = selection.result.checkpoint
     if weights is None or weights.uuid is None:
         return None
-    delivered = deliveries.checkpoint(selection.step, selection.trial)
+    delivered = deliveries.checkpoint(selection.result)
     if delivered is None or delivered.sha256 != weights.sha256:
         raise DeliveryError("the winner's weights are not in the object store", "Run the task deliver again.")
     if not weights.path.is_file():

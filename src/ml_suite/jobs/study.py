@@ -1,26 +1,26 @@
-"""Tasks of the two-step search: plan, shard, shortlist, retrain, select."""
+"""Tasks of the two-step search: plan, shard, shortlist, retrain, finalists, final, select."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
 from datetime import UTC, datetime
 from threading import Event
 
 from ml_suite import atomic
 from ml_suite.errors import StudyError
-from ml_suite.jobs import callback, outbox, parcels, planning, training
+from ml_suite.jobs import callback, freezing, outbox, parcels, planning, training
 from ml_suite.jobs.context import Job
-from ml_suite.study import record, trials, two_step
-from ml_suite.study.contract import Selection, Shortlist, StudyPlan, TrialResult, TrialState
-from ml_suite.trainers import process, runner
-from ml_suite.trainers.outcome import ABSENT, LATE
-
-SETTLED = runner.FINAL | {TrialState.FAILED}
-"""States after which a shard does not run a trial again: the same failure would come back."""
-
-_HOPELESS = 2
-"""Trials that may fail before any trains until a shard gives up."""
+from ml_suite.jobs.shard import run_shard, value
+from ml_suite.study import cost, record, two_step
+from ml_suite.study.contract import (
+    Candidate,
+    Selection,
+    Shortlist,
+    StudyPlan,
+    TrialResult,
+    TrialState,
+)
+from ml_suite.trainers import process
 
 
 def run(job: Job, arguments: list[str]) -> None:
@@ -31,6 +31,10 @@ def run(job: Job, arguments: list[str]) -> None:
     verbs.add_parser("shard").add_argument("--shard", type=int, required=True)
     verbs.add_parser("shortlist")
     verbs.add_parser("retrain").add_argument("--rank", type=int, required=True)
+    verbs.add_parser("finalists")
+    final = verbs.add_parser("final")
+    final.add_argument("--finalist", type=int, required=True)
+    final.add_argument("--replicate", type=int, required=True)
     verbs.add_parser("select")
     given = parser.parse_args(arguments)
     with process.stop_requests() as stop:
@@ -43,6 +47,10 @@ def run(job: Job, arguments: list[str]) -> None:
                 make_shortlist(job)
             case "retrain":
                 run_candidate(job, given.rank, stop)
+            case "finalists":
+                make_finalists(job)
+            case "final":
+                run_final(job, given.finalist, given.replicate, stop)
             case "select":
                 make_selection(job)
 
@@ -55,45 +63,13 @@ def make_plan(job: Job) -> StudyPlan:
     StudyError
         If it cannot be, or finished trials belong to another study.
     """
-    plan = planning.settle(job, planning.search(job))
+    plan = planning.settle(job, freezing.search(job))
     outbox.leave(job.tree.outbox, parcels.of_study(job, plan, _begun(job)))
     say(
         f"study {plan.study}: {plan.trials} trials of {plan.epochs['step1']} epochs on {plan.samples['subset']} of "
         f"{plan.samples['training']} samples, the best {plan.keep} again on all"
     )
     return plan
-
-
-def run_shard(job: Job, shard: int, stop: Event) -> None:
-    """Run the trials of one job of step 1 that have no result yet, one after the other.
-
-    Raises
-    ------
-    StudyError
-        If the job was told to stop, or the trials fail for a reason that has nothing to do with their hyperparameters.
-    """
-    plan, tree = planning.current(job), job.tree
-    mine = trials.of_shard(plan, shard)
-    results = [r for r in planning.results(job, 1, plan.study) if r.trial in mine and r.state in SETTLED]
-    # where nothing has trained yet, the failures say nothing about the trials: they run again
-    done = {r.trial: r for r in results} if not all(map(_never_trained, results)) else {}
-    _tell(plan, done.values(), len(mine))
-    # what failed before comes last, so that a job that gave up tries others when it runs again
-    for trial in sorted(
-        set(mine) - set(done), key=lambda t: ((tree.trial(1, t) / "result.json").exists(), t)
-    ):
-        result = training.train(job, plan, 1, trial, stop)
-        print(f"trial {trial}: {result.state} {_value(result)} {result.reason}", flush=True)
-        training.keep(job, plan, result, f"{shard:03d}")
-        training.require_not_stopped(result, tree.trial(1, trial))
-        done[trial] = result
-        _tell(plan, done.values(), len(mine))
-        hopeless = result.reason.startswith(ABSENT) or len(done) >= _HOPELESS
-        if hopeless and all(map(_never_trained, done.values())):
-            raise StudyError(
-                f"no trial of this job trains; trial {trial}: {result.reason}",
-                f"Read {tree.trial(1, trial)}/log.txt; once cured, run the task again.",
-            )
 
 
 def make_shortlist(job: Job) -> Shortlist:
@@ -111,7 +87,9 @@ def make_shortlist(job: Job) -> Shortlist:
     chosen.save(tree.shortlist)
     states = ", ".join(f"{count} {state}" for state, count in chosen.states.items())
     best = chosen.candidates[0]
-    say(f"{states}; candidates {', '.join(str(c.trial) for c in chosen.candidates)}; best {best.value:.6g}")
+    say(
+        f"{states}; candidates {', '.join(str(c.trial) for c in chosen.candidates)}; best {_number(best.value)}"
+    )
     return chosen
 
 
@@ -123,23 +101,61 @@ def run_candidate(job: Job, rank: int, stop: Event) -> None:
     StudyError
         If it was stopped or failed; a candidate that diverged is a result.
     """
-    plan = planning.current(job)
     candidate = next((c for c in planning.shortlist(job).candidates if c.rank == rank), None)
     if candidate is None:
         say(f"no candidate of rank {rank}: fewer trials were complete and different")
         return
-    result = training.train(
-        job, plan, 2, candidate.trial, stop, lambda share: callback.meter("epochs", round(100 * share))
+    _train(job, candidate, 0, str(rank), stop)
+
+
+def make_finalists(job: Job) -> Shortlist:
+    """Name the candidates that are trained again with other seeds.
+
+    Raises
+    ------
+    StudyError
+        If a candidate has no result or none is complete.
+    """
+    plan = planning.current(job)
+    chosen = planning.shortlist(job)
+    results = planning.results(job, 2, plan.study)
+    known = {c.trial: c for c in chosen.candidates}
+    last = two_step.finalists(plan, chosen, results)
+    ranked = [known[trial].model_copy(update={"rank": i}) for i, trial in enumerate(last, start=1)]
+    found = chosen.model_copy(update={"candidates": ranked})
+    found.save(job.tree.finalists)
+    say(
+        f"finalists {', '.join(str(trial) for trial in last)}, each {plan.choice.replicates} trainings in all"
     )
-    training.keep(job, plan, result, str(rank))
-    folder = job.tree.trial(2, candidate.trial)
-    training.require_not_stopped(result, folder)
-    callback.label("value", f"trial {candidate.trial}: {_value(result)}")
-    print(
-        f"trial {candidate.trial}: {result.state} {_value(result)} (step 1: {candidate.value:.6g}) {result.reason}"
-    )
+    return found
+
+
+def run_final(job: Job, finalist: int, replicate: int, stop: Event) -> None:
+    """Train a finalist again with another seed.
+
+    Raises
+    ------
+    StudyError
+        If it was stopped or failed; one that diverged is a result.
+    """
+    candidate = next((c for c in planning.finalists(job).candidates if c.rank == finalist), None)
+    if candidate is None:
+        say(f"no finalist {finalist}: fewer candidates are complete")
+        return
+    _train(job, candidate, replicate, f"final-{finalist}-{replicate}", stop)
+
+
+def _train(job: Job, candidate: Candidate, replicate: int, name: str, stop: Event) -> None:
+    plan = planning.current(job)
+    spec = training.specification(job, plan, 2, candidate.trial, replicate=replicate, params=candidate.params)
+    result = training.train(spec, stop, lambda share: callback.meter("epochs", round(100 * share)))
+    training.keep(job, plan, result, name)
+    training.require_not_stopped(result, spec.output)
+    what = f"trial {candidate.trial}" + (f", seed {replicate}" if replicate else "")
+    callback.label("value", f"{what}: {value(result)}")
+    print(f"{what}: {result.state} {value(result)} (step 1: {_number(candidate.value)}) {result.reason}")
     if result.state is TrialState.FAILED:
-        raise StudyError(f"trial {candidate.trial}: {result.reason}", f"Read {folder}/log.txt")
+        raise StudyError(f"{what}: {result.reason}", f"Read {spec.output}/log.txt")
     callback.meter("epochs", 100)
 
 
@@ -156,12 +172,24 @@ def make_selection(job: Job) -> Selection:
     atomic.write(tree.study / "step2.csv", record.table(results))
     selection = two_step.select(plan, planning.shortlist(job), results)
     selection.save(tree.selection)
+    _account(job, plan, results).save(tree.cost)
     outbox.leave(tree.outbox, parcels.of_study(job, plan, _begun(job), selection))
-    params = " ".join(f"{name.rsplit('.', 1)[-1]}={value}" for name, value in selection.params.items())
-    text = f"trial {selection.trial}: {selection.value:.6g} (step 1: {selection.step1_value:.6g}) {params}"
+    params = " ".join(f"{name.rsplit('.', 1)[-1]}={given}" for name, given in selection.params.items())
+    text = (
+        f"trial {selection.trial}: {selection.value:.6g} (step 1: {_number(selection.step1_value)}) {params}"
+    )
     callback.label("winner", text)
     print(text)
+    if selection.reason:
+        print(selection.reason)
     return selection
+
+
+def _account(job: Job, plan: StudyPlan, second: list[TrialResult]) -> cost.Cost:
+    hpo, usual = job.deployment.hpo, job.deployment.training.resources
+    asked = {"step1": hpo.step1.resources, "step2": hpo.step2.resources} if hpo else {}
+    gpus = {name: (resources or usual).gpus for name, resources in asked.items()}
+    return cost.account({"step1": planning.results(job, 1, plan.study), "step2": second}, plan.trials, gpus)
 
 
 def say(text: str) -> None:
@@ -179,16 +207,5 @@ def _begun(job: Job) -> datetime:
     return datetime.now(UTC)
 
 
-def _never_trained(result: TrialResult) -> bool:
-    late = result.reason.startswith(LATE)
-    return result.state is TrialState.FAILED and not result.history and not late
-
-
-def _tell(plan: StudyPlan, done: Collection[TrialResult], of: int) -> None:
-    callback.meter("trials", round(100 * len(done) / of) if of else 100)
-    if best := two_step.rank(done, plan.direction)[:1]:
-        callback.label("best", f"{_value(best[0])} (trial {best[0].trial}), {len(done)} of {of} done")
-
-
-def _value(result: TrialResult) -> str:
-    return "no value" if result.value is None else f"{result.value:.6g}"
+def _number(given: float | None) -> str:
+    return "none" if given is None else f"{given:.6g}"

@@ -6,7 +6,7 @@ import argparse
 from datetime import UTC, datetime
 
 from ml_suite.errors import StudyError
-from ml_suite.jobs import callback, outbox, parcels, planning, training
+from ml_suite.jobs import callback, freezing, outbox, parcels, planning, training
 from ml_suite.jobs.context import Job
 from ml_suite.study.contract import Selection, TrialState
 from ml_suite.trainers import process
@@ -22,11 +22,10 @@ def run(job: Job, arguments: list[str]) -> None:
     """
     argparse.ArgumentParser(prog="train").parse_args(arguments)
     with process.stop_requests() as stop:
-        plan = planning.settle(job, planning.single(job))
+        plan = planning.settle(job, freezing.single(job))
         started = datetime.now(UTC)
-        result = training.train(
-            job, plan, 0, 0, stop, lambda share: callback.meter("epochs", round(100 * share))
-        )
+        spec = training.specification(job, plan, 0, 0)
+        result = training.train(spec, stop, lambda share: callback.meter("epochs", round(100 * share)))
         training.keep(job, plan, result, "0")
         folder = job.tree.trial(0, 0)
         training.require_not_stopped(result, folder)

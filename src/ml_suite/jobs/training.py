@@ -5,46 +5,49 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
-from typing import Literal
+from typing import Any, Literal
 
 from ml_suite.errors import StudyError
 from ml_suite.jobs import outbox, parcels
 from ml_suite.jobs.context import Job
 from ml_suite.study import record, trials
 from ml_suite.study.contract import StudyPlan, TrialResult, TrialSpec, TrialState
-from ml_suite.trainers import runner
+from ml_suite.trainers import anemoi, outcome, runner
 
 Step = Literal[0, 1, 2]
 
 
-def train(
+def train(spec: TrialSpec, stop: Event, progress: Callable[[float], None] | None = None) -> TrialResult:
+    """Train a trial, or read the result it has; see `ml_suite.trainers.runner.run`."""
+    return runner.run(spec, stop, progress)
+
+
+def specification(
     job: Job,
     plan: StudyPlan,
     step: Step,
     trial: int,
-    stop: Event,
-    progress: Callable[[float], None] | None = None,
-) -> TrialResult:
-    """Train a trial, or read the result it has; see `ml_suite.trainers.runner.run`."""
-    return runner.run(specification(job, plan, step, trial), stop, progress)
-
-
-def specification(job: Job, plan: StudyPlan, step: Step, trial: int) -> TrialSpec:
-    """Return the trial as this host runs it."""
+    *,
+    replicate: int = 0,
+    params: dict[str, Any] | None = None,
+    until: int | None = None,
+) -> TrialSpec:
+    """Return the trial as this host runs it; see `ml_suite.study.trials.specification`."""
     hpo = job.deployment.hpo
     walltime = hpo.step1.trial_walltime if hpo and step == 1 else None
-    return trials.specification(
-        plan,
-        step,
-        trial,
-        trials.Place(
-            environment=job.environment,
-            output=job.tree.trial(step, trial),
-            config=job.resolved.config_file,
-            dataset=job.tree.dataset(plan.dataset.name),
-            walltime=walltime.total_seconds() if walltime else None,
-        ),
+    place = trials.Place(
+        environment=job.environment,
+        output=job.tree.trial(step, trial, replicate),
+        config=job.resolved.config_file,
+        dataset=job.tree.dataset(plan.dataset.name),
+        walltime=walltime.total_seconds() if walltime else None,
     )
+    spec = trials.specification(plan, step, trial, place, replicate=replicate, params=params, until=until)
+    epochs = plan.patience_epochs.get(f"step{step}")
+    if epochs is None:
+        return spec
+    patience = epochs * anemoi.steps_per_epoch(spec)
+    return spec.model_copy(update={"budget": spec.budget.model_copy(update={"patience": patience})})
 
 
 def keep(job: Job, plan: StudyPlan, result: TrialResult, name: str) -> None:
@@ -53,10 +56,13 @@ def keep(job: Job, plan: StudyPlan, result: TrialResult, name: str) -> None:
     The record comes last: a trial in it is never looked at again, so its parcels must be there already.
     """
     if result.state is not TrialState.PREEMPTED:
-        spec = specification(job, plan, result.step, result.trial)
+        spec = specification(
+            job, plan, result.step, result.trial, replicate=result.replicate, params=result.params
+        )
         for parcel in parcels.of_trial(job, plan, spec, result):
             outbox.leave(job.tree.outbox, parcel)
-    record.append(job.tree.shard(result.step, name), result)
+    if not outcome.paused(result):
+        record.append(job.tree.shard(result.step, name), result)
 
 
 def require_not_stopped(result: TrialResult, folder: Path) -> None:

@@ -172,6 +172,8 @@ class StudyPlan(SearchPlan):
     """SHA-256 of the training configuration file."""
     replicas: dict[str, int] = {"step1": 1, "step2": 1}
     """Data-parallel copies of the model in each step."""
+    patience_epochs: dict[str, int] = {}
+    """As `patience`, where it is stated in epochs: how many steps they have depends on a trial's batch."""
 
 
 class Specification(Document):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,10 +48,17 @@ def identified(draft: Plan) -> Plan:
 
 
 def shards(deployment: Deployment, hpo: Hpo) -> int:
-    """Jobs of step 1: as stated, else as many as the hosts take at once; never more than trials."""
+    """Jobs of step 1: as stated, else as many as the hosts take at once; never more than trials, or cohorts of them."""
     names = hpo.step1.hosts or list(deployment.hosts)
     wanted = hpo.step1.shards or sum(deployment.hosts[name].limit for name in names)
-    return min(wanted, hpo.step1.trials)
+    rungs = hpo.step1.rungs
+    return min(wanted, math.ceil(hpo.step1.trials / rungs.cohort) if rungs else hpo.step1.trials)
+
+
+def candidates(hpo: Hpo) -> int:
+    """Trainings of step 2 before its finalists: those that are kept or drawn between them, and the controls."""
+    chosen = hpo.keep_count if hpo.step2.narrow is None else 1 + hpo.step2.narrow
+    return chosen + hpo.step2.controls
 
 
 def changes(old: SearchPlan, new: SearchPlan) -> list[str]:

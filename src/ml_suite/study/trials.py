@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from ml_suite.errors import StudyError
 from ml_suite.study import sampling as draws_at_random
-from ml_suite.study import space
+from ml_suite.study import seeds, space
 from ml_suite.study.contract import Budget, Layout, SearchPlan, StudyPlan, TrialSpec
 from ml_suite.study.grid import Grid
 from ml_suite.study.sobol import Sobol
@@ -108,27 +108,53 @@ def of_shard(plan: SearchPlan, shard: int) -> list[int]:
     return [trial for start in starts for trial in range(start, min(start + cohort, plan.trials))]
 
 
-def specification(plan: StudyPlan, step: Literal[0, 1, 2], trial: int, place: Place) -> TrialSpec:
-    """Say what to train: the subset in step 1, all of the training period otherwise; validation is always the same."""
+def specification(
+    plan: StudyPlan,
+    step: Literal[0, 1, 2],
+    trial: int,
+    place: Place,
+    *,
+    replicate: int = 0,
+    params: dict[str, Any] | None = None,
+    until: int | None = None,
+) -> TrialSpec:
+    """Say what to train: the subset in step 1, all of the training period otherwise; validation is always the same.
+
+    Parameters
+    ----------
+    params
+        Hyperparameters of a trial that is not drawn from the space as it is; default: `parameters`.
+    until
+        Epoch after which it waits.
+    """
+    if params is None:
+        params = parameters(plan, trial) if step else {}
     part = "subset" if step == 1 else "training"
     name = "step1" if step == 1 else "step2"
     return TrialSpec(
         study=plan.study,
         trial=trial,
         step=step,
+        replicate=replicate,
         trainer=cast(Literal["anemoi", "command"], plan.trainer),
-        params=parameters(plan, trial) if step else {},
+        params=params,
         overrides=plan.overrides,
         metric=plan.metric,
         direction=plan.direction,
-        seed=plan.training_seed,
+        seed=seeds.of_training(plan.training_seed, trial, replicate),
         dataset=plan.dataset.model_copy(update={"path": place.dataset}),
         training=plan.split.subset if step == 1 else plan.split.training,
+        blocks=plan.split.blocks if step == 1 else [],
         validation=plan.split.validation,
         test=plan.split.test,
         samples=plan.samples[part],
         layout=Layout(replicas=plan.replicas[name], reference=plan.replicas["step1"]),
-        budget=Budget(epochs=plan.epochs[name], walltime=place.walltime),
+        budget=Budget(
+            epochs=plan.epochs[name],
+            until=until,
+            patience=plan.patience.get(name) if step else None,
+            walltime=place.walltime,
+        ),
         config=place.config,
         command=plan.command,
         environment=place.environment,

@@ -11,7 +11,7 @@ from ml_suite.config.resources import Resources
 from ml_suite.config.values import node_name
 from ml_suite.layout import WorkTree
 from ml_suite.quantities import format_duration
-from ml_suite.study.planning import shards
+from ml_suite.study.planning import candidates, shards
 from ml_suite.suite.datasets import arrived, arrived_somewhere
 from ml_suite.suite.nodes import TRIES_ONCE, TRIES_SAFE, Scope, Task, add_task, all_complete
 
@@ -46,10 +46,10 @@ def step1_tasks(scope: Scope, hpo: Hpo) -> list[Task]:
 
 
 def step2_tasks(scope: Scope, hpo: Hpo) -> list[Task]:
-    """One task a candidate, named by its rank in step 1."""
+    """One task a candidate, named by its rank; controls come last."""
     deployment = scope.resolved.deployment
     resources = hpo.step2.resources or deployment.training.resources
-    count = hpo.keep_count
+    count = candidates(hpo)
     tasks = [
         Task(
             f"candidate_{rank:0{len(str(count))}d}",
@@ -66,6 +66,32 @@ def step2_tasks(scope: Scope, hpo: Hpo) -> list[Task]:
     return spread(tasks, hpo.step2.hosts or list(deployment.hosts), scope)
 
 
+def finalist_tasks(scope: Scope, hpo: Hpo) -> list[Task]:
+    """One task for each training of a finalist with another seed; who they are is known once step 2 is complete."""
+    deployment = scope.resolved.deployment
+    resources = hpo.step2.resources or deployment.training.resources
+    count = min(hpo.step2.finalists, candidates(hpo) - hpo.step2.controls)
+    tasks = [
+        Task(
+            f"finalist_{finalist:0{len(str(count))}d}_{replicate}",
+            "study_final",
+            tries=TRIES_ONCE,
+            meters=("epochs",),
+            labels=("value",),
+            variables={"FINALIST": finalist, "REPLICATE": replicate, **variables(resources)},
+            walltime=resources.walltime,
+            asks="candidate",
+        )
+        for finalist in range(1, count + 1)
+        for replicate in range(1, hpo.step2.replicates)
+    ]
+    spread_out = spread(tasks, hpo.step2.hosts or list(deployment.hosts), scope)
+    named = "choose == complete"
+    return [
+        replace(task, trigger=f"{named} and {task.trigger}" if task.trigger else named) for task in spread_out
+    ]
+
+
 def spread(tasks: Sequence[Task], hosts: Sequence[str], scope: Scope) -> list[Task]:
     """Give tasks to hosts: of several other machines the submit command chooses, else they are dealt out in turn."""
     deployment = scope.resolved.deployment
@@ -79,13 +105,17 @@ def spread(tasks: Sequence[Task], hosts: Sequence[str], scope: Scope) -> list[Ta
     ]
 
 
-def collect_tasks(tasks: Sequence[Task], scope: Scope, step: int, number: str | None = None) -> list[Task]:
+def collect_tasks(
+    tasks: Sequence[Task], scope: Scope, step: int, option: str = "", numbers: Sequence[str] = ()
+) -> list[Task]:
     """What brings home the results of TASKS: one task for each other machine, or one for all that may have run them.
 
     Parameters
     ----------
-    number
-        Variable that tells the tasks apart.
+    option
+        How the task is told which ones they are.
+    numbers
+        Variables that tell the tasks apart.
     """
     groups: dict[tuple[str, ...], list[Task]] = {}
     for task in tasks:
@@ -95,8 +125,9 @@ def collect_tasks(tasks: Sequence[Task], scope: Scope, step: int, number: str | 
     found = []
     for hosts, theirs in groups.items():
         what = f"--step {step}"
-        if number:
-            what += f" --{number.lower()}s {','.join(str(task.variables[number]) for task in theirs)}"
+        if option:
+            told = (":".join(str(task.variables[name]) for name in numbers) for task in theirs)
+            what += f" {option} {','.join(told)}"
         alone = len(hosts) == 1
         found.append(
             Task(
@@ -125,7 +156,7 @@ def add_hpo(main: ecflow.Family, scope: Scope, hpo: Hpo) -> None:
     step1 = family.add_family("step1")
     step1.add_trigger("plan == complete")
     trained = step1_tasks(scope, hpo)
-    trained += collect_tasks(trained, scope, 1, "SHARD")
+    trained += collect_tasks(trained, scope, 1, "--shards", ["SHARD"])
     for task in trained:
         add_task(step1, replace(task, inputs=(tree.plan,) if task.asks else ()), scope)
     add_task(step1, _courier(ops, all_complete(task.name for task in trained)), scope)
@@ -141,21 +172,31 @@ def add_hpo(main: ecflow.Family, scope: Scope, hpo: Hpo) -> None:
 
     step2 = family.add_family("step2")
     step2.add_trigger("shortlist == complete")
-    candidates = step2_tasks(scope, hpo)
-    candidates += collect_tasks(candidates, scope, 2, "RANK")
-    for task in candidates:
+    last = step2_tasks(scope, hpo)
+    last += collect_tasks(last, scope, 2, "--ranks", ["RANK"])
+    for task in last:
         add_task(step2, replace(task, inputs=(tree.plan, tree.shortlist) if task.asks else ()), scope)
     # the winner is part of what is delivered; without one the metrics still are
     after = "../step1/deliver == complete and (../select == complete or ../select == aborted)"
     add_task(step2, _courier(ops, after), scope)
-    select = Task(
-        "select",
-        "study_select",
-        host=ops,
-        trigger=all_complete(f"step2/{task.name}" for task in candidates),
-        labels=("winner",),
-    )
-    add_task(family, select, scope)
+    judged = all_complete(f"step2/{task.name}" for task in last)
+    if hpo.step2.finalists:
+        _add_finalists(family, scope, hpo, judged)
+        judged = "finalists == complete"
+    add_task(family, Task("select", "study_select", host=ops, trigger=judged, labels=("winner",)), scope)
+
+
+def _add_finalists(hpo_family: ecflow.Family, scope: Scope, hpo: Hpo, trigger: str) -> None:
+    """Add the trainings of the best candidates with other seeds."""
+    ops = scope.resolved.ops
+    tree = WorkTree.of(scope.resolved, ops)
+    family = hpo_family.add_family("finalists")
+    family.add_trigger(trigger)
+    add_task(family, Task("choose", "study_finalists", host=ops, labels=("info",)), scope)
+    tasks = finalist_tasks(scope, hpo)
+    tasks += collect_tasks(tasks, scope, 2, "--finals", ["FINALIST", "REPLICATE"])
+    for task in tasks:
+        add_task(family, replace(task, inputs=(tree.plan, tree.finalists) if task.asks else ()), scope)
 
 
 def add_training(main: ecflow.Family, scope: Scope) -> str:

@@ -32,6 +32,8 @@ class Settings:
     frequency: timedelta
     """Between the dates that a training reads."""
     window: Window
+    divisible: bool = True
+    """Blocks of the dataset can be read in its place."""
 
 
 def read(config: Path, overrides: dict[str, Any], environment: Path) -> Settings:
@@ -54,6 +56,7 @@ def read(config: Path, overrides: dict[str, Any], environment: Path) -> Settings
         periods={name: Span.model_validate(p) for name, p in composed["periods"].items() if p},
         frequency=duration(str(composed["frequency"]).lower()),
         window=_window(config, composed, int(value.get("task.rollout.start") or 1)),
+        divisible=value.get(anemoi.SOURCE) == value.get("system.input.dataset"),
     )
 
 
