@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ml_suite.errors import StudyError
+from ml_suite.search import freeze, pilot
 from ml_suite.search.freeze import Frozen
 from ml_suite.study.certificate import Parts
 from ml_suite.study.contract import TrialResult
@@ -14,6 +14,7 @@ Say = Callable[[str], None]
 
 def decided(frozen: Frozen, work: Callable[..., list[TrialResult]], say: Say) -> tuple[Frozen, Parts]:
     """Return the study with what the pilot decided, and the pilot's results; without a pilot as it is."""
-    if frozen.file.hpo.pilot is None and frozen.decided:
+    if not pilot.wanted(frozen):
         return frozen, {}
-    raise StudyError("pilots are not there yet", "Write a share for subset and keep.")
+    found = pilot.run_pilot(frozen, work, say)
+    return freeze.decide(frozen, found.subset, found.keep), found.parts

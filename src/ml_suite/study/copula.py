@@ -71,6 +71,30 @@ def kendall(first: ArrayLike, second: ArrayLike) -> float | None:
     return None if math.isnan(tau) else min(1.0, max(-1.0, tau))
 
 
+def resampled(first: ArrayLike, second: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
+    """Kendall's tau-b of bootstrap samples, 0 where it is not defined.
+
+    Parameters
+    ----------
+    first, second
+        Finite values, [points].
+    weights
+        How often each point is in each sample, [samples, points].
+    """
+    import numpy as np
+
+    a, b, w = (np.asarray(x, float) for x in (first, second, weights))
+    s, t = np.sign(a[:, None] - a), np.sign(b[:, None] - b)
+
+    def summed(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        total: NDArray[np.float64] = ((w @ matrix) * w).sum(axis=1)
+        return total
+
+    below = np.sqrt(summed(s * s) * summed(t * t))
+    found: NDArray[np.float64] = np.where(below > 0, summed(s * t) / np.where(below > 0, below, 1.0), 0.0)
+    return found
+
+
 def rho(tau: float) -> float:
     """Correlation of the Gaussian copula that has this tau.
 

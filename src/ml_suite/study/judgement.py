@@ -1,0 +1,135 @@
+"""The winner of a search that was made, judged from everything that was trained."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ml_suite.study import chooser, copula, evidence, regret
+from ml_suite.study.contract import Document, SearchPlan, Selection, TrialResult, TrialState
+from ml_suite.study.copula import Agreement
+from ml_suite.study.evidence import Sized
+from ml_suite.study.regret import Evidence, Scale
+
+if TYPE_CHECKING:
+    pass
+
+
+class Realised(Document):
+    """What step 2 says."""
+
+    winner: int
+    """Trial."""
+    trained: int
+    """Trials that were trained on everything."""
+    agreement: Agreement | None
+    """Step 1 and step 2, of the trials in both; of the best alone it is lower than of all."""
+    expected: float
+    median: float
+    high: float
+    """Regret of the winner against the best of all trials; `high` at the certificate's confidence."""
+    best_kept: float
+    """Chance that the true best is among those that were trained on everything."""
+    rank_median: int
+    rank_high: int
+    """True rank of the winner among all trials."""
+
+
+def judge(
+    plan: SearchPlan,
+    sizes: Sequence[Sized],
+    scale: Scale,
+    step1: Sequence[TrialResult],
+    step2: Sequence[TrialResult],
+    selection: Selection | None,
+    confidence: float,
+) -> Realised | None:
+    """Judge the winner; None until there is one, or when too little was trained on everything to say anything.
+
+    Trainings of the pilot on everything count as evidence too.
+    """
+    import numpy as np
+
+    scores = _scores(step1, scale)
+    second = _losses(step2, scale)
+    winner = selection.trial if selection is not None else None
+    if winner is None or winner not in second or not scores:
+        return None
+    pairs = [(scores[t], float(np.mean(v))) for t, v in second.items() if t in scores]
+    full, size = evidence.at(sizes, 1.0), evidence.at(sizes, plan.subset)
+    if full is not None and size is not None and plan.subset < 1:
+        complete = scale.losses([r.value for r in step1 if _usable(r)])
+        for i, trial in enumerate(full.trials):
+            if trial in second or not math.isfinite(full.mean[i]):
+                continue
+            place = regret.normal_scores(size.mean[[i]], complete)[0]
+            if math.isfinite(place):
+                pairs.append((float(place), float(full.mean[i])))
+    if len(pairs) < regret.LEAST:
+        return None
+    found = np.array(pairs)
+    known = Evidence(found[:, 0], found[:, 1], _noise(second.values(), evidence.noise(sizes)), len(found))
+    trained = list(second)
+    simulated = regret.judge(
+        known,
+        [float(np.mean(second[t])) for t in trained],
+        [len(second[t]) for t in trained],
+        trained.index(winner),
+        [score for trial, score in scores.items() if trial not in second],
+    )
+    both = [t for t in trained if t in scores]
+    regrets = scale.regret(simulated.regret)
+    return Realised(
+        winner=winner,
+        trained=len(trained),
+        agreement=copula.agreement([scores[t] for t in both], [second[t][0] for t in both], confidence),
+        expected=float(regrets.mean()),
+        median=float(np.median(regrets)),
+        high=chooser.high(simulated, scale, confidence),
+        best_kept=float(simulated.kept.mean()),
+        rank_median=int(np.median(simulated.rank)),
+        rank_high=int(np.quantile(simulated.rank, confidence)),
+    )
+
+
+def _usable(result: TrialResult) -> bool:
+    good = result.state is TrialState.COMPLETE and result.value is not None
+    return good and result.value is not None and math.isfinite(result.value)
+
+
+def _scores(step1: Sequence[TrialResult], scale: Scale) -> dict[int, float]:
+    """Normal scores of step 1 by trial; those that a rung ended are behind all that went on."""
+    ranked = [r for r in step1 if _usable(r)]
+    ended = [r for r in step1 if r.state is TrialState.PRUNED and r.value is not None]
+    order = []
+    for group in (ranked, ended):
+        losses = scale.losses([r.value for r in group])
+        order += [
+            r.trial for _, r in sorted(zip(losses, group, strict=True), key=lambda x: (x[0], x[1].trial))
+        ]
+    return dict(zip(order, regret.normal_scores(range(len(order))).tolist(), strict=True)) if order else {}
+
+
+def _losses(step2: Sequence[TrialResult], scale: Scale) -> Mapping[int, list[float]]:
+    """Losses of complete trainings on everything by trial."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for result in sorted(step2, key=lambda r: (r.trial, r.replicate)):
+        if _usable(result):
+            loss = float(scale.losses([result.value])[0])
+            if math.isfinite(loss):
+                found[result.trial].append(loss)
+    return found
+
+
+def _noise(trained: Iterable[Sequence[float]], before: float) -> float:
+    """Noise of training on everything: between replicates, and as the pilot saw it where they are few."""
+    import numpy as np
+
+    several = [np.asarray(values) for values in trained if len(values) > 1]
+    freedom = sum(len(values) - 1 for values in several)
+    squares = float(sum(((values - values.mean()) ** 2).sum() for values in several))
+    if math.isnan(before):
+        return math.sqrt(squares / freedom) if freedom else 0.0
+    return math.sqrt((squares + 2 * before**2) / (freedom + 2))

@@ -1,0 +1,342 @@
+"""How much worse than the true best the winner of two steps is: predicted from a pilot, and judged after the search.
+
+Everything works on *losses on a scale*: the logarithm of the metric where that is positive, so that differences are
+ratios, with the sign that makes small good. A *score* is the normal score of a trial's rank in step 1.
+
+What a trial would reach on everything, given its score, is described by a `Relation` that is fitted to the trials that
+were trained on everything. Its residuals are resampled rather than taken as normal: losses have a floor, and a normal
+tail would invent trials below it. Two shapes share the draws, a line in the loss and a line in the logarithm of the
+excess over the best seen, because a few trainings cannot tell which is right. Each draw fits another bootstrap sample,
+so the uncertainty of a small pilot is in the interval.
+
+A simulated search then draws all trials, keeps the best by score, trains them with noise, and names a winner as the
+study does. A rank copula alone (`ml_suite.study.copula`) is too rosy at the top, where trials differ by less than the
+noise of their training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.random import Generator
+    from numpy.typing import ArrayLike, NDArray
+
+LEAST = 4
+"""Trainings on everything below which nothing is said about values."""
+
+DEPTH = 0.5
+"""How far below the best seen an unseen trial may lie, as a part of the median excess over the best seen."""
+
+WIDTH = 1.2
+"""Width of the kernel around resampled residuals, in units of Silverman's rule."""
+
+
+BEND = (-0.5, 1.0)
+"""Weight that scores have among the better half, drawn between these: there the ranking is worth less than a
+correlation over all trials says, and where a small subset prefers what trains fast it can even mislead."""
+
+LOST = (0.7, 1.0)
+"""Part of an extrapolated correlation that is left on everything, drawn between these."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From values of the metric to losses and back to regrets."""
+
+    maximise: bool
+    relative: bool
+    """Losses are logarithms, and a regret is a part of the best value; otherwise it is in units of the metric."""
+
+    @classmethod
+    def of(cls, direction: str, values: ArrayLike) -> Scale:
+        """Choose the scale for values of a metric: relative where all of them are positive."""
+        import numpy as np
+
+        known = np.asarray(values, float)
+        known = known[np.isfinite(known)]
+        return cls(direction == "maximize", bool(len(known) and (known > 0).all()))
+
+    def losses(self, values: Any) -> NDArray[np.float64]:
+        """Losses of values, an array or a list; NaN where a value is None or not finite."""
+        import numpy as np
+
+        given = np.asarray(values, float)
+        usable = np.isfinite(given) & ((given > 0) | (not self.relative))
+        told = np.full(given.shape, np.nan)
+        told[usable] = np.log(given[usable]) if self.relative else given[usable]
+        return -told if self.maximise else told
+
+    def values(self, losses: ArrayLike) -> NDArray[np.float64]:
+        """Values of losses: the inverse of `losses`."""
+        import numpy as np
+
+        told: NDArray[np.float64] = np.asarray(losses, float) * (-1.0 if self.maximise else 1.0)
+        return np.exp(told) if self.relative else told
+
+    def regret(self, difference: ArrayLike) -> NDArray[np.float64]:
+        """Regret of a difference of losses: 0.04 is 4 % worse than the best."""
+        import numpy as np
+
+        given = np.asarray(difference, float)
+        if not self.relative:
+            return given
+        lost: NDArray[np.float64] = -np.expm1(-given) if self.maximise else np.expm1(given)
+        return lost
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search whose regret is asked for."""
+
+    trials: int
+    kept: int
+    finalists: int = 0
+    """Candidates that are trained again with other seeds; 0: the best single training wins."""
+    replicates: int = 1
+    """Trainings of a finalist in all."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Trials that were trained on everything."""
+
+    scores: NDArray[np.float64]
+    """Normal scores of step 1, [trials]."""
+    losses: NDArray[np.float64]
+    """On everything, [trials]."""
+    noise: float
+    """Standard deviation between trainings of one trial on everything."""
+    distinct: int
+    """Trials behind the pairs; one that was scored twice counts once."""
+    transfer: NDArray[np.float64] | None = None
+    """Correlations by which scores are weaker than where they were measured, one of them for each draw; None where
+    the losses really are of everything."""
+    weight: float = 1.0
+    """Beside other evidence."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Losses on everything given scores."""
+
+    excess: bool
+    floor: float
+    """Loss that no trial falls below, of the shape `excess`."""
+    centre: float
+    slope: float
+    score: float
+    """Mean score, bent."""
+    bend: float
+    """Weight of scores among the better half."""
+    residuals: NDArray[np.float64]
+    width: float
+
+    def draw(self, scores: NDArray[np.float64], random: Generator) -> NDArray[np.float64]:
+        """Draw what trials of these scores would reach."""
+        import numpy as np
+
+        picked = self.residuals[random.integers(0, len(self.residuals), scores.shape)]
+        told = self.centre + self.slope * (_bent(scores, self.bend) - self.score)
+        told = told + picked + self.width * random.standard_normal(scores.shape)
+        return self.floor + np.exp(told) if self.excess else told
+
+
+def normal_scores(values: ArrayLike, among: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Normal scores of the ranks of values among others; by default among themselves.
+
+    >>> [round(float(z), 2) for z in normal_scores([30.0, 10.0, 20.0])]
+    [0.67, -0.67, 0.0]
+    """
+    import numpy as np
+    from scipy.stats import norm
+
+    given = np.asarray(values, float)
+    known = np.asarray(given if among is None else among, float).ravel()
+    known = np.sort(known[np.isfinite(known)])
+    places = (np.searchsorted(known, given, "left") + np.searchsorted(known, given, "right") + 1) / 2
+    # of a value among itself the rank is 1 to n
+    count = len(known)
+    shares = np.clip(places / (count + 1), 0.5 / (count + 1), 1 - 0.5 / (count + 1))
+    return np.where(np.isfinite(given), norm.ppf(shares), np.nan)
+
+
+def spread(values: ArrayLike) -> float:
+    """Noise of training: standard deviation between replicates [replicates, trials], of the better half of trials.
+
+    The worse half is left out: networks that do not train scatter without end, and never win. NaN without replicates.
+    """
+    import numpy as np
+
+    given = np.asarray(values, float)
+    if given.ndim != 2 or given.shape[0] < 2:
+        return math.nan
+    full = given[:, np.isfinite(given).all(axis=0)]
+    if full.shape[1] == 0:
+        return math.nan
+    mean = full.mean(axis=0)
+    better = full[:, mean <= np.median(mean)]
+    return float(np.sqrt(better.var(axis=0, ddof=1).mean()))
+
+
+def relation(evidence: Evidence, excess: bool, random: Generator) -> Relation:
+    """Fit a shape to a bootstrap sample of the evidence."""
+    import numpy as np
+
+    losses, count = evidence.losses, len(evidence.losses)
+    picked = random.integers(0, count, count)
+    if len(set(picked.tolist())) < LEAST:
+        picked = np.arange(count)
+    best = float(losses.min())
+    floor = best - max(DEPTH * float(np.median(losses - best)), evidence.noise, 1e-12)
+    bend = float(random.uniform(*BEND))
+    x, y = _bent(evidence.scores[picked], bend), losses[picked]
+    y = np.log(y - floor) if excess else y
+    centred = x - x.mean()
+    across = float(centred @ centred)
+    slope = max(0.0, float(centred @ (y - y.mean())) / across) if across > 0 else 0.0
+    residuals = y - y.mean() - slope * centred
+    # pairs of one trial are no independent ones
+    free = max(1, evidence.distinct - 2) / evidence.distinct
+    stretch = 1 / math.sqrt(free)
+    residuals = residuals * stretch
+    deviation = math.sqrt(float(residuals @ residuals) / count)
+    if not excess:
+        # what the residuals have of the noise of training is no difference between trials
+        own = math.sqrt(max(deviation**2 - evidence.noise**2, 0.5 * deviation**2))
+        residuals = residuals * (own / deviation if deviation > 0 else 1.0)
+        deviation = own
+    return Relation(
+        excess=excess,
+        floor=floor,
+        centre=float(y.mean()),
+        slope=slope,
+        score=float(x.mean()),
+        bend=bend,
+        residuals=residuals,
+        width=WIDTH * 0.9 * deviation * evidence.distinct**-0.2,
+    )
+
+
+def _bent(scores: NDArray[np.float64], bend: float) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.where(scores < 0, bend * scores, scores)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Simulated searches."""
+
+    regret: NDArray[np.float64]
+    """Difference of losses between winner and true best, [draws]."""
+    rank: NDArray[np.int64]
+    """True rank of the winner, [draws]."""
+    kept: NDArray[np.bool_]
+    """Whether the true best was trained on everything, [draws]."""
+
+
+def predict(evidence: Sequence[Evidence], search: Search, draws: int = 400, seed: int = 0) -> Simulated:
+    """Simulate searches before they are made.
+
+    Parameters
+    ----------
+    evidence
+        Of several kinds, each of which makes draws by its weight.
+
+    Raises
+    ------
+    ValueError
+        If the evidence has fewer than `LEAST` trials, or the search keeps none.
+    """
+    import numpy as np
+
+    for known in evidence:
+        _require(known)
+    if not 0 < search.kept <= search.trials:
+        raise ValueError(f"{search.kept} of {search.trials} trials cannot be kept")
+    random = np.random.default_rng(seed)
+    regret, rank, kept = [], [], []
+    for draw, known in enumerate(_shared(evidence, draws)):
+        fitted = relation(known, draw % 2 == 0, random)
+        scores = random.standard_normal(search.trials)
+        seen = scores
+        if known.transfer is not None:
+            weak = float(known.transfer[draw % len(known.transfer)]) * float(random.uniform(*LOST))
+            seen = weak * scores + math.sqrt(1 - weak * weak) * random.standard_normal(search.trials)
+        losses = fitted.draw(seen, random)
+        chosen = np.argpartition(scores, search.kept - 1)[: search.kept]
+        winner = chosen[_winner(losses[chosen], search, known.noise, random)]
+        regret.append(float(losses[winner] - losses.min()))
+        rank.append(int((losses < losses[winner]).sum()) + 1)
+        kept.append(bool((chosen == int(losses.argmin())).any()))
+    return Simulated(np.array(regret), np.array(rank, np.int64), np.array(kept, np.bool_))
+
+
+def judge(
+    evidence: Evidence,
+    trained: ArrayLike,
+    trainings: ArrayLike,
+    winner: int,
+    others: ArrayLike,
+    draws: int = 400,
+    seed: int = 0,
+) -> Simulated:
+    """Judge a search that was made: the winner's regret, given everything that was seen.
+
+    Parameters
+    ----------
+    evidence
+        All trials that were trained on everything: candidates, controls, pilot.
+    trained, trainings
+        Mean losses of the candidates, and over how many trainings each is the mean.
+    winner
+        Its place in `trained`.
+    others
+        Scores of the trials that were not trained on everything.
+    """
+    import numpy as np
+
+    _require(evidence)
+    losses, count = np.asarray(trained, float), np.asarray(trainings, float)
+    rest = np.asarray(others, float)
+    random = np.random.default_rng(seed)
+    regret, rank, kept = [], [], []
+    for draw in range(draws):
+        fitted = relation(evidence, draw % 2 == 0, random)
+        true = losses + evidence.noise / np.sqrt(count) * random.standard_normal(len(losses))
+        unseen = fitted.draw(rest, random)
+        best = float(unseen.min()) if len(unseen) else math.inf
+        regret.append(float(true[winner] - min(float(true.min()), best)))
+        rank.append(1 + int((true < true[winner]).sum()) + int((unseen < true[winner]).sum()))
+        kept.append(bool(true.min() <= best))
+    return Simulated(np.array(regret), np.array(rank, np.int64), np.array(kept, np.bool_))
+
+
+def _winner(losses: NDArray[np.float64], search: Search, noise: float, random: Generator) -> int:
+    """Place of the winner among candidates: the best training, or the best mean of finalists."""
+    import numpy as np
+
+    seen = losses + noise * random.standard_normal(len(losses))
+    finalists = min(search.finalists, len(losses))
+    if finalists < 1 or search.replicates < 2:
+        return int(seen.argmin())
+    final = np.argsort(seen)[:finalists]
+    again = noise * random.standard_normal((search.replicates - 1, finalists)) + losses[final]
+    return int(final[(seen[final] + again.sum(axis=0)).argmin()])
+
+
+def _shared(evidence: Sequence[Evidence], draws: int) -> list[Evidence]:
+    """Return the evidence of each draw."""
+    total = sum(known.weight for known in evidence)
+    counts = [round(draws * known.weight / total) for known in evidence]
+    return [known for known, count in zip(evidence, counts, strict=True) for _ in range(count)]
+
+
+def _require(evidence: Evidence) -> None:
+    if len(evidence.losses) < LEAST:
+        raise ValueError(f"{len(evidence.losses)} trainings on everything are too few to judge by")
