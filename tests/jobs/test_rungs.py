@@ -94,7 +94,7 @@ def test_half_of_a_cohort_goes_on_after_each_rung(tmp_path: Path, monkeypatch: p
         assert {t for t, r in cohort.items() if (r.epochs or 0) > 2} == set(early[:2])
     pruned = next(r for r in rig.records(1) if r.state is TrialState.PRUNED)
     assert pruned.value == pruned.best == min(p.value or 9 for p in pruned.history)
-    assert pruned.reason == f"others were better after {pruned.epochs} epochs"
+    assert f"after {pruned.epochs} epochs" in pruned.reason
     # nothing was trained twice, and half of the epochs were saved
     assert sum(trained(rig).values()) == 6 * 2 + 3 * 4 + 3 * 8 == 48
     chosen = Shortlist.load(rig.job.tree.shortlist).candidates

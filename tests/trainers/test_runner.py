@@ -134,9 +134,9 @@ def test_a_part_that_was_killed_keeps_what_came_before_it(tmp_path: Path) -> Non
 def test_a_training_that_waits_can_be_pruned_with_its_best_value(tmp_path: Path) -> None:
     spec = dated(tmp_path, until=3)
     run(spec)
-    result = runner.prune(spec, "others were better after 3 epochs")
+    result = runner.prune(spec, 3)
     assert (result.state, result.value, result.epochs) == (TrialState.PRUNED, 0.25, 3)
-    assert runner.prune(spec, "again") == result
+    assert runner.prune(spec, 2) == result
     assert run(dated(tmp_path)) == result
     assert calls(spec) == [0]
 
@@ -145,9 +145,9 @@ def test_what_has_ended_is_not_pruned(tmp_path: Path) -> None:
     spec = dated(tmp_path, "content")
     whole = run(spec)
     assert whole.stopped_early
-    assert runner.prune(spec, "others were better") == whole
+    assert runner.prune(spec, 3) == whole
     with pytest.raises(StudyError, match="no result of trial 3"):
-        runner.prune(spec.model_copy(update={"output": tmp_path / "none"}), "never trained")
+        runner.prune(spec.model_copy(update={"output": tmp_path / "none"}), 3)
 
 
 def test_a_program_that_keeps_no_history_is_compared_by_its_value(tmp_path: Path) -> None:
@@ -159,10 +159,15 @@ def test_a_program_that_keeps_no_history_is_compared_by_its_value(tmp_path: Path
     assert (last.value, last.state) == (0.5**5, TrialState.COMPLETE)
 
 
-def test_a_program_that_does_not_wait_is_complete(tmp_path: Path) -> None:
-    result = run(dated(tmp_path, "deaf", until=2))
-    assert (result.state, result.epochs) == (TrialState.COMPLETE, 6)
-    assert run(dated(tmp_path, "deaf")) == result
+def test_a_program_that_does_not_wait_is_taken_as_if_it_had(tmp_path: Path) -> None:
+    first = run(dated(tmp_path, "deaf", until=2))
+    assert outcome.paused(first)
+    last = run(dated(tmp_path, "deaf"))
+    assert (last.state, last.epochs, last.value) == (TrialState.COMPLETE, 6, 0.5**5)
+    assert calls(dated(tmp_path, "deaf")) == [0]
+    cut = runner.prune(dated(tmp_path, "deaf"), 2)
+    assert (cut.state, cut.epochs, cut.steps, cut.value) == (TrialState.PRUNED, 2, 20, 0.5)
+    assert [p.epoch for p in cut.history] == [0, 1]
 
 
 def test_the_time_limit_counts_all_parts_of_a_training(tmp_path: Path) -> None:

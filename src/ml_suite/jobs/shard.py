@@ -82,10 +82,7 @@ class _Shard:
         return trial not in self.known and (self.job.tree.trial(1, trial) / "result.json").exists()
 
     def _prune(self, trial: int, epochs: int) -> None:
-        result = runner.prune(
-            training.specification(self.job, self.plan, 1, trial), f"others were better after {epochs} epochs"
-        )
-        self._keep(result)
+        self._keep(runner.prune(training.specification(self.job, self.plan, 1, trial), epochs))
 
     def _train(self, trial: int, until: int | None) -> None:
         spec = training.specification(self.job, self.plan, 1, trial, until=until)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ml_suite.study.contract import Rungs, TrialResult, TrialState
-from ml_suite.study.halving import Course, decide, end_of
+from ml_suite.study.halving import Course, decide, end_of, pruned
 from ml_suite.study.stage import Task
 
 Key = tuple[int, int]
@@ -131,21 +131,3 @@ class Work:
             begun = -len(self.rungs.at)
         cost = -self.cost[job.task.trial, job.task.replicate]
         heapq.heappush(self._ready, (begun, cohort.place, cost, job.task.trial, job))
-
-
-def pruned(result: TrialResult, at: int, direction: str) -> TrialResult:
-    """Result of a training that was cut after AT epochs: nothing that came later counts."""
-    history = [point for point in result.history if point.epoch < at]
-    best = Course(history).best(at, direction)
-    return result.model_copy(
-        update={
-            "state": TrialState.PRUNED,
-            "reason": f"cut after {at} epoch{'' if at == 1 else 's'}: others of its cohort were better",
-            "history": history,
-            "value": best,
-            "best": best,
-            "epochs": at,
-            "steps": history[-1].step if history else 0,
-            "checkpoint": None,
-        }
-    )

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ml_suite.study.contract import HistoryPoint, Rungs, SearchPlan, TrialState
+from ml_suite.study.contract import HistoryPoint, Rungs, SearchPlan, TrialResult, TrialState
 
 
 class End(Enum):
@@ -103,6 +103,24 @@ def cut(values: Mapping[int, float | None], keep: float, direction: str) -> froz
     # a share such as 0.1 is not exact in binary: 0.1 * 30 must keep 3, not 4
     count = math.ceil(round(keep * len(values), 9))
     return frozenset(sorted(values, key=place)[:count])
+
+
+def pruned(result: TrialResult, at: int, direction: str) -> TrialResult:
+    """Return the result of a training that is cut after AT epochs: nothing that came later counts."""
+    history = [point for point in result.history if point.epoch < at]
+    best = Course(history).best(at, direction)
+    return result.model_copy(
+        update={
+            "state": TrialState.PRUNED,
+            "reason": f"cut after {at} epoch{'' if at == 1 else 's'}: others of its cohort were better",
+            "history": history,
+            "value": best,
+            "best": best,
+            "epochs": at,
+            "steps": history[-1].step if history else 0,
+            "checkpoint": None,
+        }
+    )
 
 
 def end_of(state: TrialState) -> End:

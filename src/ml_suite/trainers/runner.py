@@ -28,6 +28,7 @@ from threading import Event
 from typing import Any
 
 from ml_suite.errors import StudyError
+from ml_suite.study import halving
 from ml_suite.study.contract import Specification, TrialResult, TrialState
 from ml_suite.trainers import outcome as outcomes
 from ml_suite.trainers import process, steps, warm
@@ -63,7 +64,7 @@ def run(spec: Specification, stop: Event, progress: Callable[[float], None] | No
     """
     with _alone(spec.output, stop):
         if (known := finished(spec)) is not None:
-            return known
+            return _so_far(spec, known)
         result, ended = _attempt(spec, stop, progress)
         if _killed(result, ended):
             result, ended = _attempt(spec, stop, progress)
@@ -71,11 +72,16 @@ def run(spec: Specification, stop: Event, progress: Callable[[float], None] | No
                 reason = f"{result.reason} twice, perhaps for want of memory"
                 result = result.model_copy(update={"state": TrialState.FAILED, "reason": reason})
         result.save(spec.output / _RESULT)
-        return result
+        return _so_far(spec, result)
 
 
-def prune(spec: Specification, reason: str) -> TrialResult:
-    """End a training that waits: others were better. One that has ended stays as it is.
+def prune(spec: Specification, after: int) -> TrialResult:
+    """Cut a training that waits, or trained on although it was to wait: others were better.
+
+    Parameters
+    ----------
+    after
+        Epochs that count.
 
     Raises
     ------
@@ -85,11 +91,28 @@ def prune(spec: Specification, reason: str) -> TrialResult:
     result = _known(spec)
     if result is None:
         raise StudyError(f"there is no result of trial {spec.trial} in {spec.output}", "Train it first.")
-    if outcomes.paused(result):
-        changes = {"state": TrialState.PRUNED, "reason": reason, "value": result.best}
-        result = result.model_copy(update=changes)
+    until = spec.budget.model_copy(update={"until": after})
+    if outcomes.paused(_so_far(spec.model_copy(update={"budget": until}), result)):
+        result = halving.pruned(result, after, spec.direction)
         result.save(spec.output / _RESULT)
     return result
+
+
+def _so_far(spec: Specification, result: TrialResult) -> TrialResult:
+    """Let a training wait that did not heed that it was to: who is cut must not depend on what came later.
+
+    A program may overlook it, above all when it takes up a training that was killed just there.
+    """
+    until = spec.budget.until
+    ended = result.state in (TrialState.COMPLETE, TrialState.DIVERGED) and not result.stopped_early
+    if until is None or not ended or (result.epochs or 0) <= until:
+        return result
+    before = [point.value for point in result.history if point.epoch < until]
+    if not before or before[-1] is None:
+        return result
+    return result.model_copy(
+        update={"state": TrialState.PREEMPTED, "reason": f"{outcomes.PAUSED} {until} epochs", "value": None}
+    )
 
 
 def finished(spec: Specification) -> TrialResult | None:
