@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ml_suite.study.arrays import ArrayPlan, Arrays, Members
+from ml_suite.study.certificate import certify
 from ml_suite.study.contract import (
     Candidate,
     Choice,
@@ -57,7 +58,7 @@ def write(folder: Path, trials: int = 400, keep: int = 24, seed: int = 0, finish
     _record(folder / "step2" / "0-of-1.jsonl", second + again)
     means = {r.trial: [r.value, *(a.value for a in again if a.trial == r.trial)] for r in best}
     winner = min(best, key=lambda r: sum(means[r.trial]))
-    Selection(
+    selection = Selection(
         study="aerosol-0001",
         trial=winner.trial,
         step=2,
@@ -66,8 +67,19 @@ def write(folder: Path, trials: int = 400, keep: int = 24, seed: int = 0, finish
         step1_value=next(c.value for c in candidates if c.trial == winner.trial),
         result=winner,
         replicates=means[winner.trial],
-    ).save(folder / "selection.json")
+    )
+    selection.save(folder / "selection.json")
     _predictions(folder, seed)
+    rng = random.Random(seed + 1)
+    some = [r for r in first[:60] if r.state is TrialState.COMPLETE][:40]
+    sizes = [(0.05, 0, some), (0.05, 1, some), (0.1, 0, some), (1.0, 0, some[::4])]
+    pilot = {
+        (share, n): [_training(rng, r.trial, 2, r.params, share, n) for r in chosen]
+        for share, n, chosen in sizes
+    }
+    for (share, n), results in pilot.items():
+        _record(folder / "pilot" / f"{100 * share:g}%-{n}" / "0-of-1.jsonl", results)
+    certify(_plan(trials, keep), pilot, first, second + again, selection).save(folder / "certificate.json")
     return folder
 
 

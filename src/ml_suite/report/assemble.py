@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from ml_suite.errors import StudyError
 from ml_suite.report import summary
-from ml_suite.report.model import Agreement, Cost, CostModel, Prediction, Report, Row
+from ml_suite.report.model import Cost, CostModel, Prediction, Report, Row
+from ml_suite.study.certificate import Certificate
 from ml_suite.study.contract import SearchPlan, Selection, Shortlist, TrialResult
 from ml_suite.study.cost import epochs_left
 
@@ -32,7 +33,7 @@ class Found:
     gpus: Mapping[int, int] = field(default_factory=lambda: {1: 0, 2: 0})
     """Of one training by step."""
     pilot: Sequence[TrialResult] = ()
-    agreement: Agreement | None = None
+    certificate: Certificate | None = None
     predictions: Sequence[Prediction] = ()
 
 
@@ -95,7 +96,7 @@ def assemble(found: Found, name: str, made: datetime, searching: bool = True) ->
         rank_correlation=summary.kendall_tau(pairs),
         cost=cost,
         cost_model=cost_model(search, cost, rows, found.chosen) if search and cost else None,
-        agreement=found.agreement,
+        certificate=found.certificate,
         predictions=list(found.predictions),
     )
 

@@ -16,6 +16,7 @@ from ml_suite.layout import ONCE, WorkTree
 from ml_suite.lineage.training import Registered, StoredObject, TrainingMetadata
 from ml_suite.report.assemble import Found, assemble, load
 from ml_suite.report.model import Links, Report
+from ml_suite.study.certificate import Certificate
 from ml_suite.study.contract import Selection, Shortlist, StudyPlan, TrialResult
 
 State = Literal["empty", "running", "selected", "evaluated", "registered"]
@@ -42,6 +43,7 @@ def collect(resolved: Resolved, cycle: str = ONCE, now: datetime | None = None) 
         selection=selection,
         planned=None if searching and plan else _planned(deployment),
         gpus=_gpus(deployment),
+        certificate=load(Certificate, tree.study / "certificate.json"),
     )
     evaluation = load(Evaluation, tree.evaluation / "scores.json")
     registered = load(Registered, tree.registered)

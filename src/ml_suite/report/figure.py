@@ -66,6 +66,16 @@ class Line:
     note: str = ""
 
 
+def equal_line(x: Axis, y: Axis) -> Line | None:
+    """Line of equal values, as far as both axes show it."""
+    if x.range is None or y.range is None:
+        return None
+    low, high = max(x.range[0], y.range[0]), min(x.range[1], y.range[1])
+    if low >= high:
+        return None
+    return Line("equal", "reference", [low, high], [low, high], "dash", 1.0)
+
+
 @dataclass(frozen=True)
 class Curve:
     """One training of `Curves`."""

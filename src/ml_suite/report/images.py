@@ -122,7 +122,7 @@ def _canvas(figure: Figure) -> Canvas:
     count = len(figure.panels)
     columns = min(figure.columns, count)
     lines = math.ceil(count / columns)
-    width, height = ALONE if count == 1 else (WIDTH, HEIGHT)
+    width, height = ALONE if count == 1 else (WIDTH if columns < 4 else 3.6, HEIGHT)
     if any(panel.square for panel in figure.panels):
         width, height = (5.6, 5.2) if count == 1 else (3.5, 3.4)
     size = (width * columns, height * lines + 0.35)

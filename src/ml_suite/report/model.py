@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ml_suite.evaluation.scores import Evaluation
 from ml_suite.lineage.training import TrainingMetadata
+from ml_suite.study.certificate import Certificate
 from ml_suite.study.contract import Document, HistoryPoint, TrialState
 
 
@@ -57,37 +58,6 @@ class Prediction(Document):
     mse: float
     r2: float | None
     """Coefficient of determination; 1 is perfect, 0 no better than the mean; None where the truth does not vary."""
-
-
-class Promise(Document):
-    """What was foretold of a search that retrains so many candidates."""
-
-    keep: int
-    regret: float
-    """Expected metric of the winner relative to the best of all trials; 1 is no loss."""
-    low: float
-    high: float
-
-
-class Agreement(Document):
-    """How well trainings on a subset agree with each other and with larger ones: the certificate's pilot."""
-
-    subset: float
-    words: list[str]
-    """What follows, in sentences."""
-    replicate: list[tuple[float, float]] = Field(default_factory=list)
-    """Metric of the same hyperparameters with two seeds, on subsets of the same size."""
-    doubled: list[tuple[float, float]] = Field(default_factory=list)
-    """The same on the subset and on one twice as large."""
-    replicate_tau: float | None = None
-    """Kendall's rank correlation."""
-    doubled_tau: float | None = None
-    promises: list[Promise] = Field(default_factory=list)
-    """By the number of candidates, ascending."""
-    keep: int | None = None
-    """Candidates that were kept."""
-    realised: float | None = None
-    """What the foretold regret turned out to be, where it is known."""
 
 
 class StepCost(Document):
@@ -214,7 +184,7 @@ class Report(Document):
     """Kendall's tau between step 1 and step 2 over the candidates; None below three."""
     cost: Cost | None = None
     cost_model: CostModel | None = None
-    agreement: Agreement | None = None
+    certificate: Certificate | None = None
     predictions: list[Prediction] = Field(default_factory=list)
     evaluation: Evaluation | None = None
     training: TrainingMetadata | None = None

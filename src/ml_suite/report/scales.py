@@ -8,7 +8,7 @@ from statistics import quantiles
 
 from ml_suite.report.figure import Axis
 
-DECADES = 1.3
+DECADES = 1.0
 """Positive values that span more powers of ten than this get a logarithmic axis."""
 FAR = 8.0
 """Values further from the quartiles than so many times the distance between them are left outside a linear axis."""
@@ -83,7 +83,7 @@ def _positions(low: float, high: float) -> list[float]:
     for mantissas in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
         every = [m * 10.0**e for e in range(first, last + 1) for m in mantissas]
         inside = [float(f"{v:.6g}") for v in every if low <= v <= high]
-        if len(inside) >= 4:
+        if len(inside) >= (4 if len(mantissas) == 1 else 3):
             break
     return inside[:: math.ceil(len(inside) / 8)] if len(mantissas) == 1 else inside
 

@@ -11,7 +11,8 @@ from ml_suite.report.model import Report
 from ml_suite.report.predictions import outputs, predictions
 from ml_suite.study import record
 from ml_suite.study.arrays import ArrayPlan
-from ml_suite.study.contract import Selection, Shortlist
+from ml_suite.study.certificate import Certificate
+from ml_suite.study.contract import Selection, Shortlist, TrialResult
 
 
 def report_of_study(folder: Path, now: datetime | None = None) -> Report:
@@ -33,9 +34,10 @@ def report_of_study(folder: Path, now: datetime | None = None) -> Report:
     found = Found(
         results=record.merge([*folder.glob("step1/*.jsonl"), *folder.glob("step2/*.jsonl")], plan.study),
         plan=plan,
-        pilot=record.merge(folder.glob("pilot/*/*.jsonl")),
+        pilot=_pilot(folder),
         chosen=chosen,
         selection=selection,
+        certificate=load(Certificate, folder / "certificate.json"),
         predictions=predictions(folder, outputs(plan.arrays)),
     )
     missing = [
@@ -50,3 +52,9 @@ def report_of_study(folder: Path, now: datetime | None = None) -> Report:
             "samples": {name: part.count for name, part in plan.members.items()},
         }
     )
+
+
+def _pilot(folder: Path) -> list[TrialResult]:
+    """Trainings of the pilot; its parts train the same trials, so each is a record of its own."""
+    parts = sorted({path.parent for path in folder.glob("pilot/*/*.jsonl")})
+    return [result for part in parts for result in record.merge(part.glob("*.jsonl"))]

@@ -17,6 +17,15 @@ def number(value: float | None, digits: int = 5) -> str:
     return "" if value is None else f"{value:.{digits}g}"
 
 
+def regret(value: float, relative: bool) -> str:
+    """Write a loss against the best.
+
+    >>> regret(0.0412, True), regret(0.0412, False)
+    ('4.1 %', '0.0412')
+    """
+    return f"{number(100 * value, 2)} %" if relative else number(value, 3)
+
+
 def duration(seconds: float | None) -> str:
     """Write a time span for a person.
 

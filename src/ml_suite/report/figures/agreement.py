@@ -2,102 +2,124 @@
 
 from __future__ import annotations
 
-from ml_suite.report.figure import Figure, Layer, Line, Panel, Points
+from ml_suite.report.figure import Axis, Figure, Layer, Line, Panel, Points, equal_line
 from ml_suite.report.figures.view import View
-from ml_suite.report.model import Agreement
 from ml_suite.report.scales import value_axis
+from ml_suite.study import certificate
+from ml_suite.study.certificate import Certificate
+from ml_suite.study.copula import Agreement
 
 
 def agreement(view: View) -> Figure | None:
-    """Replicates on the subset, the subset against twice as much data, and regret foretold and found."""
-    found = view.report.agreement
+    """Two trainings on the subset, the subset against more data, and regret predicted and realised."""
+    found = view.report.certificate
     if found is None:
         return None
-    p = found.subset
-    panels = []
-    if found.replicate:
-        panels.append(
-            _scatter(
-                view,
-                found.replicate,
-                found.replicate_tau,
-                f"{p:.3g} of the data, one seed",
-                f"{p:.3g} of the data, another seed",
-            )
-        )
-    if found.doubled:
-        panels.append(
-            _scatter(
-                view,
-                found.doubled,
-                found.doubled_tau,
-                f"{_percent(p)} of the data",
-                f"{_percent(2 * p)} of the data",
-            )
-        )
-    if found.promises:
-        panels.append(_promise(found))
+    panels = [_scatter(view, panel) for panel in found.panels if panel.first]
+    if regrets := _regrets(found):
+        panels.append(regrets)
     if not panels:
         return None
-    caption = (
-        "The pilot behind the certificate. First, the same hyperparameters trained twice on "
-        f"{_percent(p)} of the data with other seeds: how much of a rank is luck. Then on twice as much data: whether "
-        "the order lasts. Points near the dashed line and a high Kendall's tau are good."
-    )
-    if found.promises:
+    kinds = {panel.kind for panel in found.panels if panel.first}
+    caption = "The pilot behind the certificate; each mark is a set of hyperparameters. " if kinds else ""
+    if "replicate" in kinds:
+        caption += f"Trained twice, on two subsets of {percent(found.subset)} of the data: how much of a rank is luck. "
+    if kinds & {"next", "full"}:
+        caption += "Trained on the subset and on more data: whether the order lasts. "
+    if kinds:
         caption += (
-            " Last, what is foretold for each number of candidates: the winner's metric relative to the best of all "
-            "trials (1 is no loss), with its interval"
+            "\N{GREEK SMALL LETTER TAU} is Kendall's rank correlation with its interval: 1 is the same order, 0 no "
+            "relation. "
         )
-        caption += "; the star is what was found." if found.realised is not None else "."
-    return Figure("agreement", "certificate", "Agreement", caption, panels)
+    if regrets:
+        caption += (
+            "The last panel is the regret, what the winner loses against the best of all trials: as predicted before "
+            "the search, and as judged after step 2, each from 0 to the end of its interval at "
+            f"{percent(found.confidence)} confidence, with the expected value marked."
+        )
+    return Figure("agreement", "certificate", "Agreement", caption.strip(), panels, min(len(panels), 4))
 
 
-def _scatter(
-    view: View, pairs: list[tuple[float, float]], tau: float | None, first: str, second: str
-) -> Panel:
-    xs, ys = [a for a, _ in pairs], [b for _, b in pairs]
-    x, y = view.axis(xs, first), view.axis(ys, second)
+def _scatter(view: View, panel: certificate.Panel) -> Panel:
+    own, other = panel.shares
+    first = f"{view.metric}, {percent(own)} of the data"
+    second = {
+        "replicate": f"the same on another {percent(other)}",
+        "next": f"{view.metric}, {percent(other)} of the data",
+        "full": f"{view.metric}, all data",
+    }[panel.kind]
+    title = {
+        "replicate": "twice on the subset",
+        "next": "subset and twice as much",
+        "full": "subset and all data",
+    }[panel.kind]
+    x, y = view.axis(panel.first), view.axis(panel.second)
     if x.log != y.log:
-        x, y = (value_axis(a.title, v, log=False) for a, v in ((x, xs), (y, ys)))
-    layers: list[Layer] = [Points("configuration of the pilot", "pilot", xs, ys, size=7)]
-    if x.range and y.range:
-        low, high = max(x.range[0], y.range[0]), min(x.range[1], y.range[1])
-        if low < high:
-            layers.insert(0, Line("equal", "reference", [low, high], [low, high], "dash", 1.0))
-    return Panel(x, y, layers, note="" if tau is None else f"τ = {tau:.2f}")
-
-
-def _promise(found: Agreement) -> Panel:
-    keeps = [float(p.keep) for p in found.promises]
-    foretold = Points(
-        "foretold, with interval",
-        "pilot",
-        keeps,
-        [p.regret for p in found.promises],
-        notes=[f"keeping {p.keep}: {p.regret:.3f} ({p.low:.3f} to {p.high:.3f})" for p in found.promises],
-        spread=[(p.low, p.high) for p in found.promises],
-        marker="square",
-        size=6,
-    )
-    layers: list[Layer] = [
-        Line("no loss", "reference", [min(keeps), max(keeps)], [1.0, 1.0], "dot", 1.0),
-        foretold,
+        x, y = (value_axis("", v, log=False) for v in (panel.first, panel.second))
+    x, y = Axis(first, x.log, x.range), Axis(second, y.log, y.range)
+    notes = [
+        f"trial {t}: {a:.5g} and {b:.5g}"
+        for t, a, b in zip(panel.trials, panel.first, panel.second, strict=True)
     ]
-    if found.realised is not None and found.keep is not None:
-        note = f"kept {found.keep}: {found.realised:.3f}"
+    layers: list[Layer] = [
+        Points("configuration of the pilot", "pilot", panel.first, panel.second, notes=notes, size=6)
+    ]
+    if line := equal_line(x, y):
+        layers.insert(0, line)
+    return Panel(x, y, layers, title, _tau(panel.agreement))
+
+
+def _tau(found: Agreement | None) -> str:
+    tau = "\N{GREEK SMALL LETTER TAU}"
+    return (
+        f"{tau} = {found.tau:.2f} ({found.low:.2f} to {found.high:.2f})"
+        if found
+        else f"{tau}: too few to judge"
+    )
+
+
+def _regrets(found: Certificate) -> Panel | None:
+    """Regret before and after, with what is accepted."""
+    known = []
+    if found.regret is not None:
+        known.append(("predicted", "pilot", found.regret.expected, found.regret.high))
+    if found.realised is not None:
+        known.append(("after step 2", "step2", found.realised.expected, found.realised.high))
+    if not known:
+        return None
+    layers: list[Layer] = [
+        Line("accepted", "reference", [-0.6, len(known) - 0.4], [found.accepted, found.accepted], "dot", 1.3)
+    ]
+    for place, (name, role, expected, high) in enumerate(known):
+        told = f"{name}: {_amount(found, expected)} expected, at most {_amount(found, high)}"
         layers.append(
             Points(
-                "found", "winner", [float(found.keep)], [found.realised], notes=[note], marker="star", size=12
+                f"regret {name}",
+                "pilot" if role == "pilot" else "step2",
+                [float(place)],
+                [expected],
+                notes=[told],
+                spread=[(0.0, high)],
+                marker="square",
+                size=8,
             )
         )
-    values = [v for p in found.promises for v in (p.low, p.high)] + [1.0]
-    if found.realised is not None:
-        values.append(found.realised)
-    x = value_axis("candidates kept", keeps, log=len(keeps) > 1 and max(keeps) / min(keeps) > 8)
-    y = value_axis("metric of the winner / best of all trials", values, log=False)
-    return Panel(x, y, layers)
+    top = max(found.accepted, *(high for *_, high in known))
+    ticks = tuple((float(i), name) for i, (name, *_) in enumerate(known))
+    x = Axis("before and after the search", range=(-0.6, len(known) - 0.4), ticks=ticks)
+    what = "regret" if found.relative else f"regret ({found.metric})"
+    y = Axis(what, range=(0.0, 1.12 * top), percent=found.relative)
+    return Panel(x, y, layers, "regret of the winner")
 
 
-def _percent(share: float) -> str:
+def _amount(found: Certificate, value: float) -> str:
+    return percent(value) if found.relative else f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    """Write a share.
+
+    >>> percent(0.025)
+    '2.5 %'
+    """
     return f"{100 * share:.3g} %"

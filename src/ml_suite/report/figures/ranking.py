@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from ml_suite.report.figure import Axis, Box, Boxes, Figure, Layer, Line, Marker, Panel, Points, Role
+from ml_suite.report.figure import (
+    Axis,
+    Box,
+    Boxes,
+    Figure,
+    Layer,
+    Line,
+    Marker,
+    Panel,
+    Points,
+    Role,
+    equal_line,
+)
 from ml_suite.report.figures.view import Entry, View, box, count, points
 from ml_suite.report.scales import value_axis
 from ml_suite.report.summary import Pair
@@ -60,7 +72,7 @@ def step1_against_step2(view: View) -> Figure | None:
     y = view.axis(second, "step 2, on all data")
     if x.log != y.log:
         x, y = (value_axis(a.title, v, log=False) for a, v in ((x, first), (y, second)))
-    if line := _equal(x, y):
+    if line := equal_line(x, y):
         layers.insert(0, line)
     tau = view.report.rank_correlation
     caption = "One mark a candidate. On the dashed line both steps give the same value; "
@@ -186,16 +198,6 @@ def _note(pair: Pair) -> str:
     if len(pair.values) > 1:
         words += f"; mean of {len(pair.values)} seeds: {number(pair.value, 6)}"
     return words
-
-
-def _equal(x: Axis, y: Axis) -> Line | None:
-    """Line of equal values, as far as both axes show it."""
-    if x.range is None or y.range is None:
-        return None
-    low, high = max(x.range[0], y.range[0]), min(x.range[1], y.range[1])
-    if low >= high:
-        return None
-    return Line("equal", "reference", [low, high], [low, high], "dash", 1.0)
 
 
 def _control(pair: Pair) -> bool:

@@ -11,7 +11,8 @@ from ml_suite.report.interactive.axes import Json, numbers
 from ml_suite.report.interactive.planes import field, hexagons
 
 MAX_POINTS = 2500
-"""Marks that a browser draws quickly; of more the first are drawn and an even choice of the others."""
+"""Marks that a browser draws quickly; of more the first `FIRST` are drawn and an even choice of the others."""
+FIRST = 100
 SYMBOLS = {
     "circle": "circle",
     "open": "circle-open",
@@ -34,7 +35,7 @@ def traces(layer: Layer, panel: Panel) -> list[tuple[Json, Json]]:
         case Bars():
             return _bars(layer, panel.x)
         case Boxes():
-            return [_boxes(layer)]
+            return _boxes(layer)
         case Field():
             return [field(layer)]
         case Hexagons():
@@ -82,9 +83,8 @@ def _even(count: int) -> Sequence[int]:
     """Which of so many marks are drawn."""
     if count <= MAX_POINTS:
         return range(count)
-    first = MAX_POINTS // 3
-    rest = MAX_POINTS - first
-    return [*range(first), *(first + i * (count - first) // rest for i in range(rest))]
+    rest = MAX_POINTS - FIRST
+    return [*range(FIRST), *(FIRST + i * (count - FIRST) // rest for i in range(rest))]
 
 
 def _line(layer: Line) -> tuple[Json, Json]:
@@ -164,19 +164,45 @@ def _bars(layer: Bars, axis: Axis) -> list[tuple[Json, Json]]:
     return [(outline, {}), (marks, {"notes": told})]
 
 
-def _boxes(layer: Boxes) -> tuple[Json, Json]:
-    boxes = layer.boxes
-    trace = {
-        "type": "box",
-        "x": numbers([b.x for b in boxes]),
-        "lowerfence": numbers([b.low for b in boxes]),
-        "q1": numbers([b.lower for b in boxes]),
-        "median": numbers([b.median for b in boxes]),
-        "q3": numbers([b.upper for b in boxes]),
-        "upperfence": numbers([b.high for b in boxes]),
-        "width": layer.width,
-        "fillcolor": "rgba(0,0,0,0)",
+def _boxes(layer: Boxes) -> list[tuple[Json, Json]]:
+    """Boxes as lines, for plotly draws its own below all marks, and invisible marks that tell the numbers."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    half = layer.width / 2
+    for b in layer.boxes:
+        left, right = b.x - half, b.x + half
+        paths: list[list[tuple[float, float]]] = [
+            [(left, b.lower), (right, b.lower), (right, b.upper), (left, b.upper), (left, b.lower)],
+            [(b.x, b.lower), (b.x, b.low)],
+            [(b.x, b.upper), (b.x, b.high)],
+            *([(b.x - half / 2, end), (b.x + half / 2, end)] for end in (b.low, b.high)),
+        ]
+        for path in paths:
+            x += [*(at for at, _ in path), None]
+            y += [*(at for _, at in path), None]
+    outline: Json = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": numbers(x),
+        "y": numbers(y),
         "line": {"color": f"@{layer.role}", "width": 1.4},
-        "hoverinfo": "y",
+        "hoverinfo": "skip",
     }
-    return trace, {}
+    medians = outline | {
+        "x": numbers([v for b in layer.boxes for v in (b.x - half, b.x + half, None)]),
+        "y": numbers([v for b in layer.boxes for v in (b.median, b.median, None)]),
+        "line": {"color": f"@{layer.role}", "width": 3},
+    }
+    marks: Json = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": numbers([b.x for b in layer.boxes]),
+        "y": numbers([b.median for b in layer.boxes]),
+        "marker": {"size": 12, "opacity": 0},
+    }
+    told = [
+        f"{b.label + ': ' if b.label else ''}median {b.median:.4g} of {b.count:,}, "
+        f"quartiles {b.lower:.4g} and {b.upper:.4g}"
+        for b in layer.boxes
+    ]
+    return [(outline, {}), (medians, {}), (marks, {"notes": told})]

@@ -99,6 +99,10 @@ next();
 const redraw = () => { for (const place of plots.keys()) draw(place); };
 dark.addEventListener("change", redraw);
 addEventListener("beforeprint", () => { printing = true; while (waiting.length) draw(waiting.shift()); redraw(); });
+// on paper there is another width, and no time to wait for plotly to notice
+matchMedia("print").addEventListener("change", event => {
+  if (event.matches) for (const place of plots.keys()) Plotly.relayout(place, {autosize: false, width: place.clientWidth, height: place.clientHeight});
+});
 addEventListener("afterprint", () => { printing = false; redraw(); });
 
 // ---- the table of all trainings: sorted and searched over all rows, some of them shown
