@@ -335,7 +335,7 @@ class TestComposed:
         assert "dataloader.batch_size.training cannot be 2.1457: write a whole number" in told
         assert "data.frequency cannot be [1]" in told
         assert "model.processor.num_layers cannot be -3: this must be at least 0" in told
-        assert "1% of 48 training dates are 0, and one sample needs 3 | write at least 6.3%" in told
+        assert "1% of 46 training samples are 0, and step 1 needs 1 | write at least 2.2%" in told
         assert "training.precison is not a key" in told
         assert len(errors(trained)) == 8
 
@@ -353,6 +353,11 @@ class TestComposed:
         found = errors(trained)
         assert told in found[0]
         assert "Input should" not in "\n".join(found)
+
+    def test_a_contiguous_subset_has_a_whole_window(self, trained: Path) -> None:
+        edit(trained, ("subset: 50%", "subset: 5%, contiguous: true"))
+        (told,) = errors(trained)
+        assert "5% of 48 training dates are 2, and one sample needs 3 | write at least 6.3%" in told
 
     def test_step_2_keeps_the_batch_of_step_1(self, trained: Path) -> None:
         # more GPUs than this machine has, so look only at what the layouts say

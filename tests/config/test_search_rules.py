@@ -106,6 +106,14 @@ def test_each_error_has_its_place_and_words(
         assert hint in told
 
 
+def test_a_condition_may_ask_for_null() -> None:
+    text = TEXT.replace("[adam, sgd]", "[adam, null]").replace("{optimiser: sgd}", "{optimiser: null}")
+    deployment = parse(loads(text))
+    assert deployment.hpo is not None
+    assert deployment.hpo.space["momentum"].when == {"optimiser": None}
+    assert "'when' has no value" in report(TEXT.replace("when: {optimiser: sgd}", "when: null"))
+
+
 def test_a_circle_is_told_once_and_by_its_names() -> None:
     text = TEXT.replace(NEW, "    a: {int: [1, 2], when: {b: 1}}\n    b: {int: [1, 2], when: {a: 1}}\n")
     told = report(text)

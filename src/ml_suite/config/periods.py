@@ -106,17 +106,20 @@ def _subset(deployment: Deployment, source: Source, composed: Composed, training
         return
     window = ((composed.multistep_input or 1) - 1 + (composed.multistep_output or 1)) * step // every + 1
     dates = (training.end - training.start) // every + 1
-    share = deployment.hpo.step1.subset
-    replicas = (deployment.hpo.step1.resources or deployment.training.resources).replicas
-    needed = window + replicas - 1
-    has = round(dates * share)
+    step1, share = deployment.hpo.step1, deployment.hpo.step1.subset
+    replicas = (step1.resources or deployment.training.resources).replicas
+    if step1.contiguous:
+        # a part of the dates, in which the first sample needs a whole window
+        whole, needed, what = dates, window + replicas - 1, "dates"
+    else:
+        # blocks have a part of the samples
+        whole, needed, what = max(dates - window + 1, 0), replicas, "samples"
+    has = round(whole * share)
     if has < needed:
         each = f" on {replicas} replicas" if replicas > 1 else ""
-        message = (
-            f"{quantities.format_fraction(share)} of {dates} training dates are {has}, "
-            f"and one sample{each} needs {needed}"
-        )
-        enough = math.ceil(1000 * needed / dates) / 10
+        wants = f"one sample{each} needs {needed}" if step1.contiguous else f"step 1{each} needs {needed}"
+        message = f"{quantities.format_fraction(share)} of {whole} training {what} are {has}, and {wants}"
+        enough = math.ceil(1000 * needed / whole) / 10 if whole else math.inf
         hint = f"write at least {enough:g}%" if enough <= 100 else "lengthen the training period"
         yield source.finding(Severity.ERROR, ("hpo", "step1", "subset"), message, hint)
 
