@@ -8,7 +8,7 @@ from ml_suite.config.study_file import parse
 from tests.suites.aerosol.conftest import SUITE
 
 
-@pytest.mark.parametrize("name", ["study.yaml", "smoke.yaml"])
+@pytest.mark.parametrize("name", ["study.yaml", "smoke.yaml", "paper.yaml"])
 def test_a_study_file_is_valid_and_makes_its_own_data(name):
     study, _ = parse(SUITE / name)
     assert study.data.make
