@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from scipy.stats import qmc
@@ -76,3 +78,9 @@ def test_more_coordinates_than_are_known_are_refused() -> None:
     many = {"n": {"int": [1, 1000]}, **{f"x{i}": {"int": [0, 1], "per": "n"} for i in range(22)}}
     with pytest.raises(StudyError, match="22001 coordinates, and Sobol points have at most 21201"):
         Sobol(space.build(space.parse(many)), 0)
+
+
+def test_without_scipy_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    with pytest.raises(StudyError, match=r"needs scipy(?s:.*)ml-suite\[study\]"):
+        sobol.points(["x"], 0, 0, 1)

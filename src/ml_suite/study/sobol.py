@@ -83,11 +83,23 @@ def points(keys: list[str], seed: int, first: int, count: int) -> Any:
     -------
     array of shape [count, keys]
         Numbers of [0, 1).
+
+    Raises
+    ------
+    StudyError
+        If scipy is not installed.
     """
     import warnings
 
     import numpy as np
-    from scipy.stats import qmc
+
+    try:
+        from scipy.stats import qmc
+    except ImportError as error:
+        raise StudyError(
+            "sampling: sobol needs scipy, which this environment does not have",
+            "Install it (`pip install 'ml-suite[study]'`), or write `sampling: random`.",
+        ) from error
 
     sequence = qmc.Sobol(len(keys), scramble=False, bits=_BITS)
     if first:
