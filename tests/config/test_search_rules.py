@@ -75,6 +75,7 @@ def test_a_space_with_lists_conditions_and_constraints_is_read() -> None:
         ("{optimiser: sgd}", "{}", "12:37", "nothing is listed here", "leave the key out"),
         ("[adam, sgd]}", "[adam, sgd], when: {layers: 3}}\n    x: {int: [1, 2], when: {momentum: 0.5}}", "12:29",
          "'momentum' is a real number", "a condition asks for a choice"),
+        ("[adam, sgd]}", "[adam, sgd]}\n    'units[1]': {int: [1, 2]}", "10:5", "'units[...]' names values of this", "rename"),
         ("[adam, sgd]", "[adam, sgd], points: 3", "11:16", "points is for the real ranges", None),
         ("  metric: val", "  metric: val\n  sampling: grid", "13:15", "how many values", "{float: [0, 1], points: 5}"),
         ("  metric: val", "  metric: val\n  sampling: {optuna: tpe, rounds: 21}", "8:35", "20 trials cannot be", "20"),
