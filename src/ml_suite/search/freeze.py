@@ -119,7 +119,7 @@ def settle(frozen: Frozen) -> ArrayPlan:
         with (folder.root / "plan.lock").open("w") as lock:
             fcntl.lockf(lock, fcntl.LOCK_EX)  # shards may begin at once
             if (old := load_plan(folder)) is not None:
-                planning.require_same(old, plan, _finished(folder, old), folder.root, "run it")
+                planning.require_same(old, plan, finished(folder, old), folder.root, "run it")
             chosen = subset.subset(frozen.parts.training, plan.subset, frozen.file.data.seed)
             for name, numbers in _parts(frozen.parts, chosen).items():
                 samples.save(folder.members / f"{name}.npy", numbers)
@@ -282,7 +282,8 @@ def _look(plan: ArrayPlan) -> None:
             settings.parse(params, plan.settings)
 
 
-def _finished(folder: Folder, old: ArrayPlan) -> int:
+def finished(folder: Folder, old: ArrayPlan) -> int:
+    """Count the trainings of both steps that have an outcome."""
     final = {TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED}
     paths = [path for stage in ("step1", "step2") for path in folder.records(stage)]
     return sum(r.state in final for r in record.merge(paths, old.study))

@@ -21,6 +21,7 @@ from ml_suite.search.freeze import Frozen
 from ml_suite.search.stages import Report, run_stage
 from ml_suite.study import record, trials, two_step
 from ml_suite.study.arrays import ArrayPlan
+from ml_suite.study.certificate import Parts
 from ml_suite.study.contract import Selection, Shortlist, TrialResult
 from ml_suite.study.stage import Stage, Task
 
@@ -82,16 +83,21 @@ def run_frozen(frozen: Frozen, stop: Event, options: Options) -> Selection | Non
         environment=frozen.environment,
         files=frozen.beside,
     )
-    if options.shard is not None and options.shard[1] > 1:
+    shared = options.shard is not None and options.shard[1] > 1
+    pilot: Parts = {}
+    if shared:
         _require_shardable(frozen)
-    frozen, pilot = decide.decided(frozen, work, say)
+    else:
+        frozen, pilot = decide.decided(frozen, work, say)
     plan, folder = freeze.settle(frozen), frozen.folder
+    if pilot:
+        finish.certificate(frozen, plan, pilot=pilot).save(folder.certificate)
     say(
         f"study {plan.study}: {plan.trials:,} trials on {plan.members['subset'].count:,} of "
         f"{plan.members['training'].count:,} samples, {plan.keep:,} of them again on all"
     )
     first = _step1(frozen, plan, work, options.shard or (0, 1))
-    if options.shard is not None and options.shard[1] > 1:
+    if shared:
         return None
     _tell_left_out(plan, folder, say)
     chosen = _shortlist(plan, folder, first)

@@ -110,7 +110,7 @@ def run_stage(
     where = folder / stage.name
     with claim.claim(where, shard):
         results = _recorded(plan, where, mine)
-        run = _Run(plan, stage, where, mine, results, shard, progress)
+        run = _Run(plan, stage, folder, mine, results, progress)
         if run.left:
             own = Event()  # hands stop at its end, whoever asked for it
             make = _hands(plan, folder, stage, shard, own, environment, files)
@@ -155,13 +155,12 @@ class _Run:
         self,
         plan: ArrayPlan,
         stage: Stage,
-        where: Path,
+        folder: Path,
         tasks: Sequence[Task],
         results: dict[tuple[int, int], TrialResult],
-        shard: Shard,
         report: Report | None,
     ) -> None:
-        self.plan, self.stage, self.where, self.report = plan, stage, where, report
+        self.plan, self.stage, self.folder, self.report = plan, stage, Folder(folder), report
         self.results = results
         self.total = len(tasks)
         self.work = Work(tasks, results.values(), stage.rungs, plan.direction, partial(_cost, plan))
@@ -237,7 +236,7 @@ class _Run:
     def _advice(self, told: TrialResult) -> str:
         if self.plan.trainer == "mlp":
             return "Once cured, run it again."
-        log = Folder(self.where.parent).trial(self.stage.name, told.trial, told.replicate) / "log.txt"
+        log = self.folder.trial(self.stage.name, told.trial, told.replicate) / "log.txt"
         return f"Read {log}; once cured, run it again."
 
     def tell(self, latest: TrialResult | None = None) -> None:
