@@ -85,6 +85,10 @@ class WorkTree:
         again = f"-r{replicate}" if replicate else ""
         return self.study / f"step{step}" / "trials" / f"{trial:05d}{again}"
 
+    def draws(self, number: int) -> Path:
+        """Trials of one round of an adaptive sampler."""
+        return self.study / "draws" / f"{number:03d}.json"
+
     @property
     def shortlist(self) -> Path:
         """Candidates for step 2, best first."""

@@ -244,3 +244,46 @@ def test_what_cannot_be_is_told_by_the_plan(
     rig = changed(prepared(tmp_path, monkeypatch), step1)
     with pytest.raises(StudyError, match=message):
         rig.study("plan")
+
+
+def in_rounds(folder: Path, monkeypatch: pytest.MonkeyPatch, shards: int) -> Rig:
+    """Twelve trials in three rounds of an adaptive sampler."""
+    rig = prepared(folder, monkeypatch, shards=shards)
+    given = rig.job.deployment.model_dump(mode="json", exclude_none=True)
+    given["hpo"]["sampling"] = {"optuna": "tpe", "rounds": 3}
+    deployment = type(rig.job.deployment).model_validate(given)
+    resolved = rig.job.resolved.model_copy(update={"deployment": deployment})
+    return Rig(rig.folder, type(rig.job)(resolved, "here"))
+
+
+def test_rounds_of_a_sampler_are_the_same_for_any_number_of_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = set()
+    for shards in (1, 2):
+        rig = in_rounds(tmp_path / str(shards), monkeypatch, shards)
+        rig.study("plan")
+        with pytest.raises(StudyError, match="Run the task round_1/ask first"):
+            rig.study("shard", "--shard", "0", "--round", "0")
+        for number in range(3):
+            rig.study("ask", "--round", str(number))
+            for shard in range(shards):
+                rig.study("shard", "--shard", str(shard), "--round", str(number))
+            assert len(rig.records(1)) == 4 * (number + 1)
+        rig.study("ask", "--round", "3")  # nothing is left to draw
+        tables.add(table(rig))
+        rig.study("retrain", "--rank", "1")
+        best = Shortlist.load(rig.job.tree.shortlist).candidates[0]
+        (again,) = rig.records(2)
+        assert (again.trial, again.params) == (best.trial, best.params)
+    assert len(tables) == 1
+
+
+def test_a_round_waits_for_the_results_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = in_rounds(tmp_path, monkeypatch, 1)
+    rig.study("plan")
+    rig.study("ask", "--round", "0")
+    with pytest.raises(StudyError, match="4 trials of them have none"):
+        rig.study("ask", "--round", "1")

@@ -116,6 +116,7 @@ def test_every_task_has_its_script(built: Built) -> None:
         "collect",
         "study_finalists",
         "study_final",
+        "study_ask",
     }
 
 

@@ -112,3 +112,33 @@ def test_results_of_finalists_on_another_machine_are_brought_home(tmp_path: Path
     assert node_of(built, "/step2/collect_far_away").find_variable("WHAT").value() == (
         "--step 2 --ranks 1,2,3,4,5,6"
     )
+
+
+@pytest.fixture
+def rounds(tmp_path: Path, scripts: Path) -> Built:
+    """A search whose trials are drawn in rounds, on two other machines."""
+    hpo = {**HPO, "sampling": {"optuna": "tpe", "rounds": 3}}
+    return made(tmp_path, scripts, hpo=hpo)
+
+
+def test_a_sampler_is_asked_beside_the_server_before_each_round(rounds: Built) -> None:
+    # whole cohorts of eight are drawn together: two in the first two rounds, one in the last
+    assert names(rounds, "/step1") == ["round_1", "round_2", "round_3", "deliver"]
+    assert names(rounds, "/step1/round_2") == ["ask", *(f"shard_{i}" for i in range(5)), "collect"]
+    assert trigger(rounds, "/step1/round_2") == "round_1 == complete"
+    ask = {v.name(): v.value() for v in node_of(rounds, "/step1/round_2/ask").variables}
+    assert (ask["ROUND"], ask["ML_SUITE_HOST"]) == ("1", "local")
+    assert ask["ML_SUITE_PYTHON"] == "%ML_SUITE_OPS_PYTHON%"
+    shard = {v.name(): v.value() for v in node_of(rounds, "/step1/round_2/shard_1").variables}
+    assert (shard["SHARD"], shard["ROUND"]) == ("1", "1")
+    assert [Path(name).name for name in shard["ML_SUITE_INPUTS"].split(",")] == [
+        "plan.json",
+        "000.json",
+        "001.json",
+    ]
+    assert "ask == complete" in trigger(rounds, "/step1/round_2/shard_1")
+    what = node_of(rounds, "/step1/round_2/collect").find_variable("WHAT").value()
+    assert what == "--step 1 --round 1 --shards 0,1,2,3,4"
+    assert trigger(rounds, "/shortlist") == (
+        "step1/round_1 == complete and step1/round_2 == complete and step1/round_3 == complete"
+    )

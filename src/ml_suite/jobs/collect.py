@@ -15,7 +15,7 @@ from itertools import chain, repeat
 from pathlib import Path
 
 from ml_suite.errors import CredentialNeeded, HostBusy, HostUnreachable, MlSuiteError, StudyError
-from ml_suite.jobs import callback, mirror, planning
+from ml_suite.jobs import callback, mirror, planning, shard
 from ml_suite.jobs.context import Job
 from ml_suite.jobs.mirror import Mirrored
 from ml_suite.jobs.places import ELSEWHERE, Found, places
@@ -61,6 +61,7 @@ def run(job: Job, arguments: list[str]) -> None:
     parser.add_argument("--host", required=True, help="one, several with commas between them, or any")
     parser.add_argument("--step", type=int, choices=(0, 1, 2), required=True)
     parser.add_argument("--shards", type=_numbers, default=())
+    parser.add_argument("--round", type=int, default=shard.ALL)
     parser.add_argument("--ranks", type=_numbers, default=())
     parser.add_argument("--finals", type=_pairs, default=(), help="FINALIST:REPLICATE, ...")
     given = parser.parse_args(arguments)
@@ -68,7 +69,7 @@ def run(job: Job, arguments: list[str]) -> None:
     hosts = job.resolved.remote if given.host == ANY else given.host.split(",")
     if unknown := [host for host in hosts if host not in job.resolved.remote]:
         raise StudyError(f"{unknown[0]} is no other machine of this deployment")
-    got = collect(job, hosts, wanted(job, given.step, given.shards, given.ranks, given.finals))
+    got = collect(job, hosts, wanted(job, given.step, given.shards, given.ranks, given.finals, given.round))
     if given.step == 0:
         take_selection(job)
     callback.label("collected", got)
@@ -81,13 +82,16 @@ def wanted(
     shards: tuple[int, ...] = (),
     ranks: tuple[int, ...] = (),
     finals: tuple[Training, ...] = (),
+    number: int = shard.ALL,
 ) -> Wanted:
     """Trials of shards, of ranks, of finalists and their replicates, or the single one."""
     if step == 0:
         return Wanted(0, ((0, 0),), "the task train")
     plan = planning.current(job)
     if step == 1:
-        mine = sorted(trial for shard in shards for trial in trials.of_shard(plan, shard))
+        draws = shard.drawn(job, plan, number)
+        theirs = sorted(trial for name in shards for trial in trials.of_shard(plan, name))
+        mine = [trial for trial in theirs if draws is None or trial in draws]
         return Wanted(1, tuple((trial, 0) for trial in mine), f"shards {', '.join(map(str, shards))}")
     if finals:
         last = {c.rank: c.trial for c in planning.finalists(job).candidates}

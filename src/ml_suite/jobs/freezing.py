@@ -46,11 +46,6 @@ def search(job: Job) -> StudyPlan:
             "the pilot that decides `auto` is for studies of this machine (ml-suite study run)",
             "Write a share, such as 5%, for hpo.step1.subset and hpo.step2.keep.",
         )
-    if not isinstance(hpo.sampling, str):
-        raise StudyError(
-            "sampling in rounds is for studies of this machine (ml-suite study run)",
-            "Write sampling: sobol, random or grid.",
-        )
     if not hpo.keep_count:
         share = format_fraction(hpo.step2.keep)
         raise StudyError(
@@ -66,7 +61,8 @@ def search(job: Job) -> StudyPlan:
         seed=hpo.seed,
         space={name: d.model_dump(mode="json", exclude_none=True) for name, d in hpo.space.items()},
         constraints=hpo.constraints,
-        sampling=hpo.sampling,
+        sampling=hpo.sampling if isinstance(hpo.sampling, str) else f"{trials.OPTUNA}{hpo.sampling.optuna}",
+        rounds=1 if isinstance(hpo.sampling, str) else hpo.sampling.rounds,
         trials=hpo.step1.trials,
         keep=hpo.keep_count,
         subset=hpo.step1.subset,
@@ -215,8 +211,11 @@ def require_shareable(plan: StudyPlan) -> None:
     if plan.trainer != "anemoi":
         return
     layout = Layout(replicas=plan.replicas["step2"], reference=plan.replicas["step1"])
+    # what a sampler will draw is not known yet
+    sampling = "sobol" if plan.sampling.startswith(trials.OPTUNA) else plan.sampling
+    draw = trials.drawing(plan.space, plan.constraints, sampling, plan.seed) if plan.space else lambda _: {}
     for trial in range(plan.trials):
-        params = trials.parameters(plan, trial) if plan.space else {}
+        params = draw(trial)
         anemoi.scaled({**plan.overrides, **params}, layout)
 
 

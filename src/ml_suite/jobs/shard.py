@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from threading import Event
+from typing import Any
 
 from ml_suite.errors import StudyError
 from ml_suite.jobs import callback, planning, training
 from ml_suite.jobs.context import Job
-from ml_suite.study import halving, trials, two_step
-from ml_suite.study.contract import StudyPlan, TrialResult, TrialState
+from ml_suite.study import asking, halving, trials, two_step
+from ml_suite.study.contract import StudyPlan, TrialResult, TrialSpec, TrialState
 from ml_suite.study.halving import Course
 from ml_suite.trainers import outcome, runner
 from ml_suite.trainers.outcome import ABSENT, LATE
@@ -22,11 +23,20 @@ _HOPELESS = 2
 """Trials that may fail before any trains until a shard gives up."""
 
 
-def run_shard(job: Job, shard: int, stop: Event) -> None:
+ALL = -1
+"""In place of a round: every trial that is drawn."""
+
+
+def run_shard(job: Job, shard: int, stop: Event, number: int = ALL) -> None:
     """Run the trials of one job of step 1 that have no result yet, one after the other.
 
     Where the study has rungs, each cohort is trained up to the next one, cut, and goes on. Who is cut follows from the
     metric histories alone, so a job that was killed finds its way from results and checkpoints.
+
+    Parameters
+    ----------
+    number
+        Round of an adaptive sampler.
 
     Raises
     ------
@@ -34,14 +44,33 @@ def run_shard(job: Job, shard: int, stop: Event) -> None:
         If the job was told to stop, or the trials fail for a reason that has nothing to do with their hyperparameters.
     """
     plan = planning.current(job)
-    mine = trials.of_shard(plan, shard)
+    draws = drawn(job, plan, number)
+    mine = [trial for trial in trials.of_shard(plan, shard) if draws is None or trial in draws]
     results = [r for r in planning.results(job, 1, plan.study) if r.trial in mine and r.state in SETTLED]
     # where nothing has trained yet, the failures say nothing about the trials: they run again
     done = {r.trial: r for r in results} if not all(map(_never_trained, results)) else {}
-    work = _Shard(job, plan, f"{shard:03d}", len(mine), done, stop)
+    work = _Shard(job, plan, f"{shard:03d}", len(mine), done, stop, draws or {})
     work.tell()
     for cohort in cohorts(plan, mine):
         work.run(cohort)
+
+
+def drawn(job: Job, plan: StudyPlan, number: int = ALL) -> dict[int, dict[str, Any]] | None:
+    """Hyperparameters of the trials of a round by number; None where a trial depends on nothing but its number.
+
+    Raises
+    ------
+    StudyError
+        If the round is not asked for yet.
+    """
+    if not plan.sampling.startswith(trials.OPTUNA):
+        return None
+    known = asking.known(job.tree.study, plan)
+    if number >= len(known):
+        raise StudyError(
+            f"round {number + 1} has no trials yet", f"Run the task round_{number + 1}/ask first."
+        )
+    return asking.parameters(known if number == ALL else known[number : number + 1])
 
 
 def cohorts(plan: StudyPlan, mine: Sequence[int]) -> list[list[int]]:
@@ -55,8 +84,16 @@ class _Shard:
     """The trials of one job with what is known of them."""
 
     def __init__(
-        self, job: Job, plan: StudyPlan, name: str, size: int, known: Mapping[int, TrialResult], stop: Event
+        self,
+        job: Job,
+        plan: StudyPlan,
+        name: str,
+        size: int,
+        known: Mapping[int, TrialResult],
+        stop: Event,
+        draws: Mapping[int, dict[str, Any]],
     ) -> None:
+        self.draws = draws
         self.job, self.plan, self.name, self.size, self.stop = job, plan, name, size, stop
         self.known = dict(known)
 
@@ -82,10 +119,15 @@ class _Shard:
         return trial not in self.known and (self.job.tree.trial(1, trial) / "result.json").exists()
 
     def _prune(self, trial: int, epochs: int) -> None:
-        self._keep(runner.prune(training.specification(self.job, self.plan, 1, trial), epochs))
+        self._keep(runner.prune(self._specification(trial, None), epochs))
+
+    def _specification(self, trial: int, until: int | None) -> TrialSpec:
+        return training.specification(
+            self.job, self.plan, 1, trial, until=until, params=self.draws.get(trial)
+        )
 
     def _train(self, trial: int, until: int | None) -> None:
-        spec = training.specification(self.job, self.plan, 1, trial, until=until)
+        spec = self._specification(trial, until)
         result = training.train(spec, self.stop)
         if outcome.paused(result):
             print(f"trial {trial}: {result.best:.6g} after {result.epochs} epochs", flush=True)

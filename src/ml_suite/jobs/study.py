@@ -1,4 +1,4 @@
-"""Tasks of the two-step search: plan, shard, shortlist, retrain, finalists, final, select."""
+"""Tasks of the two-step search: plan, ask, shard, shortlist, retrain, finalists, final, select."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from ml_suite import atomic
 from ml_suite.errors import StudyError
 from ml_suite.jobs import callback, freezing, outbox, parcels, planning, training
 from ml_suite.jobs.context import Job
-from ml_suite.jobs.shard import run_shard, value
-from ml_suite.study import cost, record, two_step
+from ml_suite.jobs.shard import ALL, run_shard, value
+from ml_suite.study import asking, cost, record, two_step
+from ml_suite.study.asking import Draws
 from ml_suite.study.contract import (
     Candidate,
     Selection,
@@ -28,7 +29,11 @@ def run(job: Job, arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="study")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("plan")
-    verbs.add_parser("shard").add_argument("--shard", type=int, required=True)
+    ask = verbs.add_parser("ask")
+    ask.add_argument("--round", type=int, required=True, help="from 0")
+    shard = verbs.add_parser("shard")
+    shard.add_argument("--shard", type=int, required=True)
+    shard.add_argument("--round", type=int, default=ALL)
     verbs.add_parser("shortlist")
     verbs.add_parser("retrain").add_argument("--rank", type=int, required=True)
     verbs.add_parser("finalists")
@@ -41,8 +46,10 @@ def run(job: Job, arguments: list[str]) -> None:
         match given.verb:
             case "plan":
                 make_plan(job)
+            case "ask":
+                ask_round(job, given.round)
             case "shard":
-                run_shard(job, given.shard, stop)
+                run_shard(job, given.shard, stop, given.round)
             case "shortlist":
                 make_shortlist(job)
             case "retrain":
@@ -70,6 +77,23 @@ def make_plan(job: Job) -> StudyPlan:
         f"{plan.samples['training']} samples, the best {plan.keep} again on all"
     )
     return plan
+
+
+def ask_round(job: Job, number: int) -> Draws | None:
+    """Have the sampler draw the trials of a round.
+
+    Raises
+    ------
+    StudyError
+        If a trial of an earlier round has no result, or the sampler cannot be used.
+    """
+    plan = planning.current(job)
+    draws = asking.settle(plan, job.tree.study, number, planning.results(job, 1, plan.study))
+    if draws is None:
+        say(f"round {number + 1} has no trials: all {plan.trials} are drawn")
+        return None
+    say(f"round {number + 1}: {len(draws.trials)} trials by {draws.sampler} from {draws.seen} results")
+    return draws
 
 
 def make_shortlist(job: Job) -> Shortlist:

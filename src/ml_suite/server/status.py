@@ -214,7 +214,11 @@ def _output(definition: Definition, node: Node) -> str:
 
 
 def _study(tasks: list[Node], maximize: bool) -> Study | None:
-    shards = [n for n in tasks if re.search(r"/hpo/step1/[^/]+$", n.path) and "meter trials" in n.structure]
+    shards = [
+        n
+        for n in tasks
+        if re.search(r"/hpo/step1/(round_\d+/)?[^/]+$", n.path) and "meter trials" in n.structure
+    ]
     if not shards:
         return None
     candidates = [

@@ -55,6 +55,19 @@ def shards(deployment: Deployment, hpo: Hpo) -> int:
     return min(wanted, math.ceil(hpo.step1.trials / rungs.cohort) if rungs else hpo.step1.trials)
 
 
+def rounds(hpo: Hpo) -> int:
+    """Rounds of step 1: one, unless a sampler sees results; whole cohorts are drawn together."""
+    if isinstance(hpo.sampling, str):
+        return 1
+    cohort = hpo.step1.rungs.cohort if hpo.step1.rungs else 1
+    number = drawn = 0
+    while drawn < hpo.step1.trials:
+        size = math.ceil((hpo.step1.trials - drawn) / max(1, hpo.sampling.rounds - number))
+        drawn += math.ceil(size / cohort) * cohort
+        number += 1
+    return number
+
+
 def candidates(hpo: Hpo) -> int:
     """Trainings of step 2 before its finalists: those that are kept or drawn between them, and the controls."""
     chosen = hpo.keep_count if hpo.step2.narrow is None else 1 + hpo.step2.narrow

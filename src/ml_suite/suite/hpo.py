@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_suite.config.hpo import Hpo
@@ -11,7 +12,7 @@ from ml_suite.config.resources import Resources
 from ml_suite.config.values import node_name
 from ml_suite.layout import WorkTree
 from ml_suite.quantities import format_duration
-from ml_suite.study.planning import candidates, shards
+from ml_suite.study.planning import candidates, rounds, shards
 from ml_suite.suite.datasets import arrived, arrived_somewhere
 from ml_suite.suite.nodes import TRIES_ONCE, TRIES_SAFE, Scope, Task, add_task, all_complete
 
@@ -155,17 +156,16 @@ def add_hpo(main: ecflow.Family, scope: Scope, hpo: Hpo) -> None:
 
     step1 = family.add_family("step1")
     step1.add_trigger("plan == complete")
-    trained = step1_tasks(scope, hpo)
-    trained += collect_tasks(trained, scope, 1, "--shards", ["SHARD"])
-    for task in trained:
-        add_task(step1, replace(task, inputs=(tree.plan,) if task.asks else ()), scope)
-    add_task(step1, _courier(ops, all_complete(task.name for task in trained)), scope)
+    trained = (
+        _add_trials(step1, scope, hpo) if isinstance(hpo.sampling, str) else _add_rounds(step1, scope, hpo)
+    )
+    add_task(step1, _courier(ops, all_complete(trained)), scope)
     # the shortlist needs the trials, not their delivery: MLflow may be down
     shortlist = Task(
         "shortlist",
         "study_shortlist",
         host=ops,
-        trigger=all_complete(f"step1/{task.name}" for task in trained),
+        trigger=all_complete(f"step1/{name}" for name in trained),
         labels=("info",),
     )
     add_task(family, shortlist, scope)
@@ -184,6 +184,44 @@ def add_hpo(main: ecflow.Family, scope: Scope, hpo: Hpo) -> None:
         _add_finalists(family, scope, hpo, judged)
         judged = "finalists == complete"
     add_task(family, Task("select", "study_select", host=ops, trigger=judged, labels=("winner",)), scope)
+
+
+def _add_trials(step1: ecflow.Family, scope: Scope, hpo: Hpo) -> list[str]:
+    """Add all shards; returns the names of what has to be complete."""
+    tree = WorkTree.of(scope.resolved, scope.resolved.ops)
+    tasks = step1_tasks(scope, hpo)
+    tasks += collect_tasks(tasks, scope, 1, "--shards", ["SHARD"])
+    for task in tasks:
+        add_task(step1, replace(task, inputs=(tree.plan,) if task.asks else ()), scope)
+    return [task.name for task in tasks]
+
+
+def _add_rounds(step1: ecflow.Family, scope: Scope, hpo: Hpo) -> list[str]:
+    """Add a family for each round of an adaptive sampler; returns the names of what has to be complete."""
+    ops = scope.resolved.ops
+    tree = WorkTree.of(scope.resolved, ops)
+    names = [f"round_{number}" for number in range(1, rounds(hpo) + 1)]
+    draws: list[Path] = []
+    for number, name in enumerate(names):
+        family = step1.add_family(name)
+        if number:
+            family.add_trigger(f"{names[number - 1]} == complete")
+        asking = add_task(
+            family, Task("ask", "study_ask", host=ops, labels=("info",), variables={"ROUND": number}), scope
+        )
+        # the sampler is a package of ml-suite's own environment, not of the trainings'
+        asking.add_variable("ML_SUITE_PYTHON", "%ML_SUITE_OPS_PYTHON%")
+        draws.append(tree.draws(number))
+        tasks = [_of_round(task, number) for task in step1_tasks(scope, hpo)]
+        tasks += collect_tasks(tasks, scope, 1, f"--round {number} --shards", ["SHARD"])
+        for task in tasks:
+            add_task(family, replace(task, inputs=(tree.plan, *draws) if task.asks else ()), scope)
+    return names
+
+
+def _of_round(task: Task, number: int) -> Task:
+    trigger = f"ask == complete and {task.trigger}" if task.trigger else "ask == complete"
+    return replace(task, trigger=trigger, variables={**task.variables, "ROUND": number})
 
 
 def _add_finalists(hpo_family: ecflow.Family, scope: Scope, hpo: Hpo, trigger: str) -> None:
