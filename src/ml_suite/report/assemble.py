@@ -90,6 +90,7 @@ def assemble(found: Found, name: str, made: datetime, searching: bool = True) ->
         step1_value=selection.step1_value if selection else None,
         replicates=selection.replicates if selection else [],
         reason=selection.reason if selection else "",
+        test={k: v for k, v in selection.result.metrics.items() if k.startswith("test")} if selection else {},
         rows=rows,
         account=summary.account(rows, found.planned or _planned(found)),
         failures=summary.failures(rows),

@@ -175,6 +175,8 @@ class Report(Document):
     """What the winner reached in step 1."""
     replicates: list[float] = Field(default_factory=list)
     """What the winner reached with each seed, where it was trained several times."""
+    test: dict[str, float] = Field(default_factory=dict)
+    """The winner on samples that decided nothing, by the trainer's names."""
     reason: str = ""
     """Why the winner is not the one with the best value, when they differ."""
     rows: list[Row] = Field(default_factory=list)

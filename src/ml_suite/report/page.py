@@ -105,6 +105,7 @@ def render(report: Report) -> str:
         rows=[report.rows[i] for i in order[: rows.SHOWN]],
         top=(top := rows.top(report)),
         seeds=any(best.seeds > 1 for best in top),
+        timed=any(best.row.inference_seconds for best in top),
         second=any(best.first for best in top),
         gpus=report.cost is not None and any(step.gpu_hours for step in report.cost.steps),
         depths=rows.tells_depth(report),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_suite.report.model import Report, Row
+from ml_suite.report.summary import value
 from ml_suite.study.contract import TrialState
 
 SHOWN = 200
@@ -29,7 +30,7 @@ def columns(report: Report) -> dict[str, Any]:
         "state": [word(row.state.value) for row in rows],
         "reason": [word(row.reason) for row in rows],
         "host": [word(row.host) for row in rows],
-        "value": [_short(row.value if row.value is not None else row.best) for row in rows],
+        "value": [_short(value(row)) for row in rows],
         "seconds": [_short(row.seconds, 4) for row in rows],
         "weights": [row.parameters for row in rows],
         "params": {name: [_param(row.params.get(name)) for row in rows] for name in names(report)},
@@ -97,15 +98,15 @@ def tells_depth(report: Report) -> bool:
     return not named and any(row.depth is not None for row in report.rows)
 
 
-def text(value: Any) -> str:
+def text(given: Any) -> str:
     """Hyperparameter for a table.
 
     >>> text([64, 32]), text(0.00123456)
     ('64, 32', '0.001235')
     """
-    if isinstance(value, list):
-        return ", ".join(text(v) for v in value)
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    if isinstance(given, list):
+        return ", ".join(text(v) for v in given)
+    return f"{given:.4g}" if isinstance(given, float) else "" if given is None else str(given)
 
 
 def _short(value: float | None, digits: int = 6) -> float | None:

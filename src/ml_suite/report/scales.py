@@ -34,6 +34,15 @@ def value_axis(title: str, values: Iterable[float | None], log: bool | None = No
     return Axis(title, log, widened(low, high, log))
 
 
+def count_axis(title: str, values: Sequence[float], log: bool = False) -> Axis:
+    """Axis for whole numbers, such as ranks and epochs."""
+    axis = value_axis(title, values, log)
+    low, high = int(min(values)), int(max(values))
+    if axis.log or high - low > 30 or low == high:
+        return axis
+    return Axis(title, range=widened(low, high, False), ticks=whole_ticks(low, high))
+
+
 def widened(low: float, high: float, log: bool, margin: float = 0.05) -> tuple[float, float]:
     """Range with room for marks at its ends."""
     if log:

@@ -62,6 +62,11 @@ def _row(result: TrialResult, place: int | None, selection: Selection | None, ro
     )
 
 
+def value(row: Row) -> float | None:
+    """What a training reached; of one that was cut, its best so far."""
+    return row.best if row.value is None and row.state is TrialState.PRUNED else row.value
+
+
 def depth(params: Mapping[str, Any]) -> int | None:
     """Hidden layers, told by a hyperparameter that ends in ``layers`` or by the longest list.
 

@@ -33,11 +33,14 @@ def duration(seconds: float | None) -> str:
     '1 h 24 min'
     >>> duration(267)
     '4 min 27 s'
-    >>> duration(42.31)
-    '42 s'
+    >>> duration(42.31), duration(0.0312)
+    ('42 s', '31 ms')
     """
     if seconds is None:
         return ""
+    if 0 < seconds < 0.95:
+        thousandths = 1000 * seconds
+        return f"{thousandths:.0f} ms" if thousandths >= 10 else f"{thousandths:.2g} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 90:

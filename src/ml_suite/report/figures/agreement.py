@@ -16,10 +16,11 @@ def agreement(view: View) -> Figure | None:
     if found is None:
         return None
     panels = [_scatter(view, panel) for panel in found.panels if panel.first]
+    if not panels and (found.regret is None or found.realised is None):
+        # one number is said in words
+        return None
     if regrets := _regrets(found):
         panels.append(regrets)
-    if not panels:
-        return None
     kinds = {panel.kind for panel in found.panels if panel.first}
     caption = "The pilot behind the certificate; each mark is a set of hyperparameters. " if kinds else ""
     if "replicate" in kinds:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from itertools import groupby
 
 from ml_suite.report.figure import Axis, Boxes, Figure, Layer, Line, Panel, Points
-from ml_suite.report.figures.view import Entry, View, box, value
+from ml_suite.report.figures.view import Entry, View, box, mark_size
 from ml_suite.report.model import Row
 from ml_suite.report.scales import value_axis, whole_ticks
+from ml_suite.report.summary import value
 from ml_suite.report.words import number
 
 SECTION = "models"
@@ -29,12 +30,12 @@ def depth(view: View) -> Figure | None:
         d: [v for _, row in entries if row.depth == d and (v := value(row)) is not None] for d in depths
     }
     layers: list[Layer] = [
-        view.step_points(step, xs, entries, 4),
+        view.step_points(step, xs, entries),
         Boxes("median and quartiles", "front", [box(d, values) for d, values in by_depth.items()]),
     ]
     second = [(i, row) for i, row in view.ranked(2) if row.depth is not None and step == 1]
     if second:
-        layers.append(view.step_points(2, [float(row.depth or 0) for _, row in second], second, 6))
+        layers.append(view.step_points(2, [float(row.depth or 0) for _, row in second], second))
     layers += view.winner_points([(float(row.depth or 0), (i, row)) for i, row in second or entries])
     x = Axis(
         "hidden layers", range=(depths[0] - 0.6, depths[-1] + 0.6), ticks=whole_ticks(depths[0], depths[-1])
@@ -110,7 +111,7 @@ def _against(view: View, key: Key, title: str) -> tuple[Panel, str] | None:
     for step, entries in steps.items():
         if entries:
             xs = [key(row) or 0.0 for _, row in entries]
-            layers.append(view.step_points(step, xs, entries, 4 if step == 1 else 6))
+            layers.append(view.step_points(step, xs, entries))
     counting = steps[view.judged] or every
     places = [(key(row) or 0.0, row.value or 0.0) for _, row in counting]
     best = front(places, view.minimise)
@@ -165,7 +166,7 @@ def _time_by_size(view: View, timed: list[Entry], title: str) -> Panel:
                 [float(row.parameters or 0) for _, row in entries],
                 [_microseconds(row) or 0.0 for _, row in entries],
                 [i for i, _ in entries],
-                size=4 if step == 1 else 6,
+                size=mark_size(len(entries)) if step == 1 else 6.5,
             )
         )
     won = [(i, row) for i, row in timed if row.winner]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from ml_suite.report.figure import (
     Axis,
     Box,
@@ -15,8 +17,8 @@ from ml_suite.report.figure import (
     Role,
     equal_line,
 )
-from ml_suite.report.figures.view import Entry, View, box, count, points
-from ml_suite.report.scales import value_axis
+from ml_suite.report.figures.view import Entry, View, box, count, mark_size, points
+from ml_suite.report.scales import count_axis, value_axis
 from ml_suite.report.summary import Pair
 from ml_suite.report.words import number
 
@@ -37,14 +39,14 @@ def by_rank(view: View) -> Figure | None:
         return None
     first = [(float(row.rank or 0), (i, row)) for i, row in ranked]
     cut = [(float(len(ranked) + n), entry) for n, entry in enumerate(view.pruned, start=1)]
-    layers = [points("step 1, on the subset", "step1", first, size=5)]
+    layers = [points("step 1, on the subset", "step1", first, size=mark_size(len(first)))]
     if cut:
         layers.append(points("step 1, cut early", "pruned", cut, "open", 4))
     by_role = _second(view)
     layers += [layer for layer in by_role if layer.x]
     total = len(ranked) + len(cut)
-    x = value_axis("rank in step 1", [1, total], log=total >= LARGE)
-    y = view.axis([v for layer in layers for v in layer.y], view.better)
+    x = count_axis("rank in step 1", [1, total], log=total >= LARGE)
+    y = view.axis([v for layer in layers for v in (*layer.y, *_ends(layer))], view.better)
     caption = (
         "Every trial of step 1, best on the left, and above or below it what its candidates reached when they were "
         "trained on all data. Where the grey curve is flat, trials differ by less than chance and their order "
@@ -69,15 +71,19 @@ def step1_against_step2(view: View) -> Figure | None:
         _pair_points(view, "winner", [p for p in view.pairs if p.second.winner]),
     ]
     x = view.axis(first, "step 1, on the subset")
+    second += [v for pair in view.pairs for v in pair.values]
     y = view.axis(second, "step 2, on all data")
     if x.log != y.log:
         x, y = (value_axis(a.title, v, log=False) for a, v in ((x, first), (y, second)))
-    if line := equal_line(x, y):
+    line = equal_line(x, y)
+    if line:
         layers.insert(0, line)
     tau = view.report.rank_correlation
-    caption = "One mark a candidate. On the dashed line both steps give the same value; "
-    caption += "below it" if view.minimise else "above it"
-    caption += " the training on all data is better, as it should be. "
+    caption = "One mark a candidate; where they rise to the right, step 1 foretells step 2. "
+    if line:
+        caption += "On the dashed line both steps give the same value; "
+        caption += "below it" if view.minimise else "above it"
+        caption += " the training on all data is better, as it should be. "
     if tau is not None:
         caption += (
             f"The order of the candidates agrees with Kendall's tau {tau:.2f} (1: the same order, 0: no relation). "
@@ -92,7 +98,7 @@ def step1_against_step2(view: View) -> Figure | None:
 
 def rank_groups(view: View) -> Figure | None:
     """Values of step 2 by groups of ranks in step 1, controls among them."""
-    groups = groups_of(view.pairs)
+    groups = groups_of(view.pairs, view.places)
     if len(groups) < 2:
         return None
     boxes: list[Box] = []
@@ -101,7 +107,7 @@ def rank_groups(view: View) -> Figure | None:
         True: ([], [], []),
     }
     for place, group in enumerate(groups):
-        ranks = [p.first.rank or 0 for p in group]
+        ranks = [view.places[p.first.trial] for p in group]
         label = f"{min(ranks):,} to {max(ranks):,}" if len(group) > 1 else f"{ranks[0]:,}"
         boxes.append(box(place, [p.value for p in group], label))
         for n, pair in enumerate(group):
@@ -147,10 +153,16 @@ def rank_groups(view: View) -> Figure | None:
     return Figure("groups", SECTION, "Step 2 by groups of ranks", caption, [Panel(x, y, layers)])
 
 
-def groups_of(pairs: list[Pair]) -> list[list[Pair]]:
-    """Candidates in groups of neighbouring ranks, then the controls; a group has at least two."""
-    ranked = sorted((p for p in pairs if p.first.rank), key=lambda p: p.first.rank or 0)
-    groups = []
+def groups_of(pairs: Sequence[Pair], places: Mapping[int, int]) -> list[list[Pair]]:
+    """Candidates in groups of neighbouring ranks, then the controls.
+
+    Parameters
+    ----------
+    places
+        Place of each trial in step 1; candidates without one are left out.
+    """
+    ranked = sorted((p for p in pairs if p.first.trial in places), key=lambda p: places[p.first.trial])
+    groups: list[list[Pair]] = []
     for control in (False, True):
         members = [p for p in ranked if _control(p) == control]
         size = min(GROUP, max(4, len(members) // 5)) if not control else 5
@@ -166,8 +178,8 @@ def _second(view: View) -> list[Points]:
     kinds: dict[str, list[tuple[float, Pair]]] = {"candidate": [], "control": [], "winner": []}
     for pair in view.pairs:
         kind = "winner" if pair.second.winner else "control" if _control(pair) else "candidate"
-        if pair.first.rank:
-            kinds[kind].append((float(pair.first.rank), pair))
+        if pair.first.trial in view.places:
+            kinds[kind].append((float(view.places[pair.first.trial]), pair))
     named = {"candidate": "step 2, on all data", "control": "control in step 2", "winner": "winner"}
     return [_marks(view, kind, named[kind], places) for kind, places in kinds.items()]
 
@@ -198,6 +210,10 @@ def _note(pair: Pair) -> str:
     if len(pair.values) > 1:
         words += f"; mean of {len(pair.values)} seeds: {number(pair.value, 6)}"
     return words
+
+
+def _ends(layer: Points) -> list[float]:
+    return [v for ends in layer.spread for v in ends]
 
 
 def _control(pair: Pair) -> bool:

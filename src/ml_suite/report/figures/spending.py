@@ -8,6 +8,8 @@ from ml_suite.report.model import CostModel
 from ml_suite.report.words import duration
 
 GRID = 49
+OVERHEAD = 0.0005
+"""Cost of a trial whatever its data, as a part of one on all data, from which on it is worth a word."""
 LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -65,9 +67,16 @@ def cost_map(view: View) -> Figure | None:
     measured = f", {_percent(model.measured)} as measured" if model.measured is not None else ""
     caption = (
         "Cost of both steps as a share of training every trial on all data, at other shares with the same trials. "
-        f"This study (star): {_percent(predicted)} by the formula{measured}. Each trial costs "
-        f"{duration(model.full_seconds)} on all data, and {duration(model.overhead * model.full_seconds)} however "
-        "little data it sees: that part is not in the simple sum of both shares, and is why less data saves nothing "
-        "more on the left." + (f" The pilot adds {_percent(model.pilot)}." if model.pilot else "")
+        f"This study (star): {_percent(predicted)} by the formula{measured}. A trial costs "
+        f"{duration(model.full_seconds)} on all data"
     )
+    if model.overhead > OVERHEAD:
+        caption += (
+            f", and {duration(model.overhead * model.full_seconds)} however little data it sees: that part is not in "
+            "the simple sum of both shares, and is why less data saves nothing more on the left."
+        )
+    else:
+        caption += "; in step 1 it took no more than its part of the data accounts for."
+    if model.pilot:
+        caption += f" The pilot adds {_percent(model.pilot)}."
     return Figure("costmap", "cost", "Cost map", caption, [Panel(x, y, layers, square=True)])

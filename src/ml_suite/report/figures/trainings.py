@@ -9,9 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 from ml_suite.report.figure import Axis, Bars, Curve, Curves, Figure, Layer, Line, Panel, Role
-from ml_suite.report.figures.view import Entry, View, points, value
+from ml_suite.report.figures.view import Entry, View, points
 from ml_suite.report.model import Row
-from ml_suite.report.scales import value_axis, whole_ticks
+from ml_suite.report.scales import count_axis, value_axis, whole_ticks
+from ml_suite.report.summary import value
 
 MAX_CURVES = 200
 """More learning curves than this in one panel are only noise."""
@@ -124,7 +125,7 @@ def _curves_panel(view: View, step: int, shown: list[Entry]) -> Panel:
                     Line("cut" if not n else "", "reference", [epoch, epoch], list(y.range), "dot", 1.0)
                 )
     title = {0: "training", 1: "step 1, on the subset", 2: "step 2, on all data"}[step]
-    x = value_axis("epoch" if by_epoch else "optimiser steps", ends, log=False)
+    x = count_axis("epoch", ends) if by_epoch else value_axis("optimiser steps", ends, log=False)
     return Panel(x, y, layers, title)
 
 
@@ -213,7 +214,7 @@ def _hyperparameter(view: View, name: str) -> Panel | None:
     for step, entries in by_step.items():
         if entries:
             xs = [_place(row.params[name], places, i) for i, row in entries]
-            layers.append(view.step_points(step, xs, entries, 4 if step == 1 else 6))
+            layers.append(view.step_points(step, xs, entries))
     won = [(_place(row.params[name], places, i), (i, row)) for i, row in by_step[view.judged] if row.winner]
     if won:
         layers.append(points("winner", "winner", won, "star", 11))

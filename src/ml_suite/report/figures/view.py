@@ -9,7 +9,7 @@ from statistics import quantiles
 from ml_suite.report.figure import Axis, Box, Marker, Points, Role
 from ml_suite.report.model import Report, Row
 from ml_suite.report.scales import value_axis
-from ml_suite.report.summary import Pair, step_pairs
+from ml_suite.report.summary import Pair, step_pairs, value
 from ml_suite.study.contract import TrialState
 
 Entry = tuple[int, Row]
@@ -22,6 +22,12 @@ class View:
     def __init__(self, report: Report) -> None:
         self.report = report
         self.minimise = report.direction == "minimize"
+
+    @cached_property
+    def places(self) -> dict[int, int]:
+        """Place of each trial in step 1: its rank, and behind those that are complete the ones that were cut."""
+        ordered = [*self.ranked(1), *self.pruned]
+        return {row.trial: place for place, (_, row) in enumerate(ordered, start=1)}
 
     @property
     def metric(self) -> str:
@@ -75,8 +81,9 @@ class View:
         """Axis of the metric."""
         return value_axis(f"{self.metric}{f', {what}' if what else ''}", values)
 
-    def step_points(self, step: int, x: Sequence[float], entries: Sequence[Entry], size: float = 6) -> Points:
-        """Marks of one step at the metric."""
+    def step_points(self, step: int, x: Sequence[float], entries: Sequence[Entry]) -> Points:
+        """Marks of one step at the metric; those of step 1 are small where there are many."""
+        size = mark_size(len(entries)) if step == 1 else 6.5
         name = {0: "training", 1: "step 1, on the subset", 2: "step 2, on all data"}[step]
         role: Role = "step1" if step == 1 else "step2"
         return points(name, role, list(zip(x, entries, strict=True)), size=size)
@@ -87,9 +94,9 @@ class View:
         return [points("winner", "winner", won, "star", 12)] if won else []
 
 
-def value(row: Row) -> float | None:
-    """What a training reached; of one that was cut, its best so far."""
-    return row.value if row.value is not None else row.best
+def mark_size(count: int) -> float:
+    """Diameter in points, so that many marks leave room for each other."""
+    return 6.5 if count < 60 else 5.0 if count < 600 else 4.0
 
 
 def points(
