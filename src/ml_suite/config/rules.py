@@ -26,7 +26,19 @@ WATCH = "ml_suite"
 
 def problems(data: Data) -> Iterator[Problem]:
     """Every rule that a deployment breaks."""
-    for rule in (_suite, _hosts, _software, _trainer, _keep, _shards, _walltimes, _periods, _twice):
+    for rule in (
+        _suite,
+        _hosts,
+        _software,
+        _trainer,
+        _keep,
+        _shards,
+        _walltimes,
+        _periods,
+        _twice,
+        _here,
+        _measured,
+    ):
         yield from rule(data)
     yield from search_rules.problems(data)
 
@@ -173,6 +185,33 @@ def _keep(data: Data) -> Iterator[Problem]:
             f"{share} of {trials} trials is less than one: step 2 would have nothing to train",
             f"write at least {enough}%, or more trials ({math.floor(0.5 / keep) + 1})",
         )
+
+
+def _here(data: Data) -> Iterator[Problem]:
+    """A suite is built before anything is measured, so nothing of its size is left to a pilot."""
+    alone = "a pilot runs in studies of one machine: ml-suite study run"
+    for path in (("hpo", "step1", "subset"), ("hpo", "step2", "keep")):
+        if _get(data, *path) == "auto":
+            yield Problem(
+                path, "a deployment cannot leave this to a pilot", f"write a share, such as 5%; {alone}"
+            )
+    if _get(data, "hpo", "pilot") is not None:
+        yield Problem(("hpo", "pilot"), "a deployment runs no pilot", f"leave it out; {alone}", on_key=True)
+
+
+def _measured(data: Data) -> Iterator[Problem]:
+    """Nothing is asked of a trainer that it cannot tell."""
+    trainer = _get(data, "training", "trainer") or "anemoi"
+    step2 = _get(data, "hpo", "step2")
+    compares = _get(step2, "by") == "pareto" or _get(step2, "select") not in (None, "best")
+    if trainer == "anemoi" and compares and _get(step2, "against") == "inference":
+        message = "trainer anemoi does not measure the time of a forward pass"
+        yield Problem(("hpo", "step2", "against"), message, "write `against: parameters`")
+    for step in ("step1", "step2"):
+        patience = _get(data, "hpo", step, "patience")
+        if trainer == "command" and isinstance(patience, str) and "epoch" in patience:
+            message = "only the program knows how many optimiser steps its epochs have"
+            yield Problem(("hpo", step, "patience"), message, "write optimiser steps, such as `200 steps`")
 
 
 def _shards(data: Data) -> Iterator[Problem]:
