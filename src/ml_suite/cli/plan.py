@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ml_suite.server.address import Address
     from ml_suite.server.deploy import Prepared
     from ml_suite.server.show import Line
+    from ml_suite.suite.worth import Worth
 
 CHANGES = 3
 _COLOURS = {"+": "green", "~": "yellow", "-": "red", "=": "cyan", "!": "red"}
@@ -49,11 +50,16 @@ def command(file: Path, as_json: bool, detailed_exitcode: bool, server: str | No
 
     Nothing is changed, here or there.
     """
-    prepared, _ = prepare(file, server, overrule)
+    from ml_suite.suite.worth import worth
+
+    prepared, resolved = prepare(file, server, overrule)
+    search = worth(resolved.deployment)
     if as_json:
-        print_json(as_data(prepared))
+        print_json({**as_data(prepared), "search": _search(search)})
     else:
         show(prepared)
+        if search:
+            click.echo(search.words)
         if prepared.plan.refusals:
             click.echo("Deploy would refuse this.")
         elif not prepared.empty:
@@ -196,6 +202,12 @@ def show(prepared: Prepared) -> None:
     click.echo(totals(made, prepared.file_changes))
     if not prepared.server.running():
         click.echo("The server does not submit jobs now. Start it again: ecflow_client --restart")
+
+
+def _search(search: Worth | None) -> dict[str, float] | None:
+    if search is None:
+        return None
+    return {"full_trainings": search.trainings, "share": search.share}
 
 
 def _coloured(row: Line) -> str:
