@@ -123,7 +123,7 @@ class Drawing:
 
         grid = Table.grid(padding=(0, 2))
         for progress in self._stages.values():
-            grid.add_row(*_row(progress))
+            grid.add_row(*_row(progress, max(8, min(_BAR, self._live.console.width - 75))))
         parts: list[RenderableType] = [grid]
         running = [p for p in self._stages.values() if p.done < p.total]
         if running and (best := running[-1].best) is not None:
@@ -136,12 +136,12 @@ class Drawing:
         return Group(*parts)
 
 
-def _row(progress: Progress) -> list[RenderableType]:
+def _row(progress: Progress, width: int) -> list[RenderableType]:
     from rich.text import Text
 
-    full = round(_BAR * progress.share)
+    full = round(width * progress.share)
     bar = Text("━" * full, style="green" if progress.done == progress.total else "cyan")
-    bar.append("━" * (_BAR - full), style="bright_black")
+    bar.append("━" * (width - full), style="bright_black")
     counted = Text(f"{progress.done:,}/{progress.total:,}")
     how = Text()
     for state in TrialState:

@@ -32,7 +32,6 @@ class Hand(Protocol):
 class Done:
     """What comes back from a thread."""
 
-    slot: int
     job: Job
     part: Part | None
     error: Exception | None = None
@@ -41,24 +40,31 @@ class Done:
 class Crew:
     """Threads that do jobs; see `crew`."""
 
-    def __init__(self, size: int, make: Callable[[int], Hand]) -> None:
-        self._inboxes: list[queue.SimpleQueue[Job | None]] = [queue.SimpleQueue() for _ in range(size)]
+    def __init__(self, size: int, make: Callable[[int], Hand], stop: threading.Event) -> None:
+        self._size, self._stop = size, stop
+        self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Done] = queue.SimpleQueue()
+        self._given = 0
         self._threads = [
             threading.Thread(target=self._live, args=(i, make), daemon=True) for i in range(size)
         ]
-        self.idle = set(range(size))
         for thread in self._threads:
             thread.start()
 
     @property
     def busy(self) -> int:
         """Jobs at hand."""
-        return len(self._inboxes) - len(self.idle)
+        return min(self._given, self._size)
+
+    @property
+    def room(self) -> int:
+        """Jobs that can be given: one at hand for each thread, and one that waits, so that none is ever idle."""
+        return 2 * self._size - self._given
 
     def give(self, job: Job) -> None:
-        """Give a job to an idle thread."""
-        self._inboxes[self.idle.pop()].put(job)
+        """Give a job to whoever is free first."""
+        self._given += 1
+        self._inbox.put(job)
 
     def wait(self, seconds: float) -> list[Done]:
         """Return what is done: at least one job, unless none ends in time."""
@@ -68,26 +74,29 @@ class Crew:
             return []
         while not self._outbox.empty():
             done.append(self._outbox.get())
-        self.idle |= {one.slot for one in done}
+        self._given -= len(done)
         return done
 
     def close(self) -> None:
         """Let the threads end and wait for them."""
-        for inbox in self._inboxes:
-            inbox.put(None)
+        for _ in self._threads:
+            self._inbox.put(None)
         for thread in self._threads:
             thread.join()
 
     def _live(self, slot: int, make: Callable[[int], Hand]) -> None:
         hand: Hand | None = None
         try:
-            while (job := self._inboxes[slot].get()) is not None:
+            while (job := self._inbox.get()) is not None:
                 try:
+                    if self._stop.is_set():
+                        self._outbox.put(Done(job, None))
+                        continue
                     # made here: a process may die with the thread that started it
                     hand = hand or make(slot)
-                    self._outbox.put(Done(slot, job, hand.do(job)))
+                    self._outbox.put(Done(job, hand.do(job)))
                 except Exception as error:  # told to the one who waits
-                    self._outbox.put(Done(slot, job, None, error))
+                    self._outbox.put(Done(job, None, error))
         finally:
             if hand is not None:
                 hand.close()
@@ -102,7 +111,7 @@ def crew(size: int, make: Callable[[int], Hand], stop: threading.Event) -> Itera
     stop
         Set at the end, so that jobs at hand stop too.
     """
-    made = Crew(size, make)
+    made = Crew(size, make, stop)
     try:
         yield made
     finally:

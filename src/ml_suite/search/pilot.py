@@ -8,7 +8,7 @@ must not come from the same luck.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -195,7 +195,11 @@ def _rate(frozen: Frozen, parts: dict[tuple[float, int], list[TrialResult]]) -> 
     if not small:
         return None
     shares, seconds = zip(*small, strict=True)
-    return cost.rate(shares, seconds)
+    if (found := cost.rate(shares, seconds)) is None:
+        return None
+    largest = max(shares)
+    results = [r for (share, _), part in parts.items() if share == largest for r in part]
+    return replace(found, dear=cost.dear(results, found.overhead, frozen.plan.direction))
 
 
 def _outcome(

@@ -184,32 +184,42 @@ class _Run:
     def through(self, file: record.Record, team: Crew, stop: Event) -> None:
         """Give out jobs and record what ends, until nothing is left."""
         self.tell()
+        self._give(team)
         while self.left:
-            while team.idle and (job := self.work.next()) is not None:
-                team.give(job)
-            self.running = team.busy
             if not team.busy:
                 raise StudyError(f"{self.left} trainings of {self.stage.name} are left and none can begin")
             final: list[TrialResult] = []
+            error: Exception | None = None
             for done in team.wait(_LOOK):
-                if done.error is not None:
-                    file.add(final)
-                    raise done.error
+                error = error or done.error
                 if done.part is not None:
                     final += self.work.ended(done.job, done.part)
-                elif not stop.is_set():
+                elif done.error is None:
                     self.work.back(done.job)
+            if error is None and not stop.is_set():
+                self._give(team)  # before what ended is on disk, which takes longer than a small training
             if final:
                 file.add(final)
                 for result in final:
                     self._account(result)
+                self.running = min(team.busy, self.left)
                 self.tell(final[-1])
+            if error is not None:
+                raise error
+            if final:
                 self._require_hope(final)
             if stop.is_set() and self.left:
                 raise Stopped(
                     f"stopped: {len(self.results)} of {self.total} trainings of {self.stage.name} are done",
                     "Run it again: it goes on from there.",
                 )
+
+    def _give(self, team: Crew) -> None:
+        for _ in range(team.room):
+            if (job := self.work.next()) is None:
+                break
+            team.give(job)
+        self.running = team.busy
 
     def _account(self, result: TrialResult) -> None:
         key = result.trial, result.replicate
