@@ -56,9 +56,9 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def start(anemoi_python: Path, repository: Path) -> Iterator[Callable[..., Worker]]:
-    """Start workers, which end with the tests of the module."""
+    """Start workers, which end with the tests."""
     started: list[Worker] = []
 
     def one(setup: Setup, **changed: Any) -> Worker:
@@ -70,7 +70,19 @@ def start(anemoi_python: Path, repository: Path) -> Iterator[Callable[..., Worke
         worker.end()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def worker(start: Callable[..., Worker], setup: Setup) -> Worker:
     """A worker in fp32 that many tests share, as many trials do."""
     return start(setup)
+
+
+@pytest.fixture(scope="session")
+def second(start: Callable[..., Worker], setup: Setup) -> Worker:
+    """Another one."""
+    return start(setup)
+
+
+@pytest.fixture(scope="session")
+def half(start: Callable[..., Worker], setup: Setup) -> Worker:
+    """A worker in bf16."""
+    return start(setup, precision="bf16")

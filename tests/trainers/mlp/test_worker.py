@@ -47,22 +47,22 @@ def test_a_training_learns_and_tells_what_it_did(worker: Worker) -> None:
 
 
 def test_the_same_seed_gives_the_same_result_whatever_was_trained_before(
-    worker: Worker, start: Callable[..., Worker], setup: Setup
+    worker: Worker, second: Worker
 ) -> None:
     first = worker.train(order(params=DEEP))
     worker.train(order(params={"layers": 1, "units": 300, "learning_rate": 3.0}))
     worker.train(order(params={"layers": 9, "units": 24}, seed=8))
     again = worker.train(order(params=DEEP))
-    elsewhere = start(setup).train(order(params=DEEP))
+    elsewhere = second.train(order(params=DEEP))
     assert numbers(first) == numbers(again) == numbers(elsewhere)
     assert worker.train(order(params=DEEP, seed=8)).value != first.value
 
 
 @pytest.mark.parametrize("kind", ["fp32", "bf16"])
 def test_a_paused_training_goes_on_bit_for_bit(
-    kind: str, start: Callable[..., Worker], setup: Setup, tmp_path: Path
+    kind: str, worker: Worker, second: Worker, half: Worker, tmp_path: Path
 ) -> None:
-    one, other = start(setup, precision=kind), start(setup, precision=kind)
+    one, other = (worker, second) if kind == "fp32" else (half, half)
     whole = one.train(order(params=DEEP, epochs=9, test=True, weights=tmp_path / "whole.npz"))
     state = tmp_path / "state"
     parts = {"params": DEEP, "epochs": 9, "test": True, "state": state, "weights": tmp_path / "parts.npz"}
@@ -256,8 +256,7 @@ def test_samples_that_changed_since_the_plan_are_refused(start: Callable[..., Wo
     assert "the study was planned with 5 samples" in words
 
 
-def test_bf16_ranks_networks_as_fp32_does(start: Callable[..., Worker], setup: Setup) -> None:
-    half, full = start(setup, precision="bf16"), start(setup)
+def test_bf16_ranks_networks_as_fp32_does(half: Worker, worker: Worker) -> None:
     draw = np.random.default_rng(2)
     pairs = []
     for trial in range(12):
@@ -265,7 +264,7 @@ def test_bf16_ranks_networks_as_fp32_does(start: Callable[..., Worker], setup: S
         pairs.append(
             [
                 w.train(order(trial, params=params, seed=trial, epochs=15)).value or math.nan
-                for w in (half, full)
+                for w in (half, worker)
             ]
         )
     ours, theirs = np.array(pairs).T
