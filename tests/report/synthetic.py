@@ -143,7 +143,7 @@ def _training(
         0.5 if narrow <= 8 and layers > 4 else 0
     )
     score += {"relu": 0.0, "elu": 0.06, "leaky_relu": 0.03}[params["activation"]]
-    final = 10 ** (-3.4 + 0.55 * score - 0.75 * math.log10(share) * 0.6 + rng.gauss(0, 0.08))
+    final = 10 ** (-3.4 + 0.55 * score - 0.75 * math.log10(share) * 0.6 + rng.gauss(0, 0.025))
     stuck = rng.random() < 0.01 * max(0, layers - 4)
     if stuck:
         final = rng.uniform(0.04, 0.055)

@@ -288,6 +288,16 @@ def test_every_figure_can_be_drawn(drawn: dict[str, Figure]) -> None:
         assert len(content) > 5000, name
 
 
+def test_names_are_only_text_in_images_too(report: Report) -> None:
+    name = r"$\frac{x_<b>&"
+    rows = [r.model_copy(update={"params": {name: r.params["activation"] + "$^{"}}) for r in report.rows]
+    hostile = report.model_copy(update={"rows": rows, "metric": name, "space": {}})
+    for figure in figures(hostile):
+        if figure.id in ("params", "ranks"):
+            svg = images.draw(figure, ["svg"])["svg"]
+            assert ElementTree.fromstring(svg).tag.endswith("svg")
+
+
 def test_the_table_of_the_best_models_as_csv(report: Report) -> None:
     lines = images.top_table(report).splitlines()
     assert lines[0].startswith("place,trial,val_mse,seeds,step1_value,step1_rank,layers,parameters")

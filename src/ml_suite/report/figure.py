@@ -67,8 +67,8 @@ class Line:
 
 
 def equal_line(x: Axis, y: Axis) -> Line | None:
-    """Line of equal values, as far as both axes show it."""
-    if x.range is None or y.range is None:
+    """Line of equal values, as far as both axes show it; None where it would be bent."""
+    if x.range is None or y.range is None or x.log != y.log:
         return None
     low, high = max(x.range[0], y.range[0]), min(x.range[1], y.range[1])
     if low >= high:

@@ -17,7 +17,7 @@ from ml_suite.report.interactive import plots, thinned
 from ml_suite.report.model import Report
 from ml_suite.report.style import DARK, LIGHT, SCALE
 from ml_suite.report.summary import NOT_RUN
-from ml_suite.report.words import duration, headline, number, regret, weights_line
+from ml_suite.report.words import duration, headline, number, regret, tied, weights_line
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -83,7 +83,7 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, duration=duration, text=rows.text, regret=regret)
+    environment.filters.update(number=number, duration=duration, text=rows.text, regret=regret, tied=tied)
     scripts = [_plotly(), _script()]
     sections: dict[str, list[Shown]] = {}
     for figure in figures(report):

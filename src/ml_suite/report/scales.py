@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from statistics import quantiles
 
@@ -14,7 +15,9 @@ FAR = 8.0
 """Values further from the quartiles than so many times the distance between them are left outside a linear axis."""
 
 
-def value_axis(title: str, values: Iterable[float | None], log: bool | None = None) -> Axis:
+def value_axis(
+    title: str, values: Iterable[float | None], log: bool | None = None, whole: bool = False
+) -> Axis:
     """Axis for measured values.
 
     Parameters
@@ -22,6 +25,8 @@ def value_axis(title: str, values: Iterable[float | None], log: bool | None = No
     log
         None: decided by the span of the values. Where they are not positive, or the greatest is less than twice the
         least, the axis is linear whatever is asked for.
+    whole
+        Show every value, even one that makes the others hard to tell apart.
     """
     known = [v for v in values if v is not None and math.isfinite(v)]
     positive = bool(known) and min(known) > 0
@@ -30,7 +35,7 @@ def value_axis(title: str, values: Iterable[float | None], log: bool | None = No
     log = log and positive and max(known) >= 2 * min(known)
     if not known:
         return Axis(title)
-    low, high = (min(known), max(known)) if log else _without_outliers(known)
+    low, high = (min(known), max(known)) if log or whole else _without_outliers(known)
     return Axis(title, log, widened(low, high, log))
 
 
@@ -112,7 +117,8 @@ def parts(label: str) -> tuple[str, str] | None:
     >>> parts("2e4"), parts("1e3"), parts("0.05")
     (('2', '4'), ('', '3'), None)
     """
-    mantissa, sign, exponent = label.partition("e")
-    if not sign or not exponent.lstrip("-").isdigit():
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)e(-?\d+)", label)
+    if found is None:
         return None
+    mantissa, exponent = found.groups()
     return ("" if mantissa == "1" else mantissa), exponent.replace("-", "\N{MINUS SIGN}")

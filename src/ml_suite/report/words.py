@@ -17,6 +17,11 @@ def number(value: float | None, digits: int = 5) -> str:
     return "" if value is None else f"{value:.{digits}g}"
 
 
+def tied(text: str) -> str:
+    """Keep a number and its per cent sign on one line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 def regret(value: float, relative: bool) -> str:
     """Write a loss against the best.
 

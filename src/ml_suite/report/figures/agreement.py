@@ -54,9 +54,9 @@ def _scatter(view: View, panel: certificate.Panel) -> Panel:
         "next": "subset and twice as much",
         "full": "subset and all data",
     }[panel.kind]
-    x, y = view.axis(panel.first), view.axis(panel.second)
+    x, y = view.axis(panel.first, whole=True), view.axis(panel.second, whole=True)
     if x.log != y.log:
-        x, y = (value_axis("", v, log=False) for v in (panel.first, panel.second))
+        x, y = (value_axis("", v, log=True, whole=True) for v in (panel.first, panel.second))
     x, y = Axis(first, x.log, x.range), Axis(second, y.log, y.range)
     notes = [
         f"trial {t}: {a:.5g} and {b:.5g}"

@@ -70,11 +70,11 @@ def step1_against_step2(view: View) -> Figure | None:
         _pair_points(view, "control", [p for p in view.pairs if _control(p) and not p.second.winner]),
         _pair_points(view, "winner", [p for p in view.pairs if p.second.winner]),
     ]
-    x = view.axis(first, "step 1, on the subset")
+    x = view.axis(first, "step 1, on the subset", whole=True)
     second += [v for pair in view.pairs for v in pair.values]
-    y = view.axis(second, "step 2, on all data")
+    y = view.axis(second, "step 2, on all data", whole=True)
     if x.log != y.log:
-        x, y = (value_axis(a.title, v, log=False) for a, v in ((x, first), (y, second)))
+        x, y = (value_axis(a.title, v, log=True, whole=True) for a, v in ((x, first), (y, second)))
     line = equal_line(x, y)
     if line:
         layers.insert(0, line)
@@ -149,7 +149,7 @@ def rank_groups(view: View) -> Figure | None:
         caption += (
             " Controls come from the middle of the ranking, to see what ranking is worth; they cannot win."
         )
-    y = view.axis(every, "step 2, on all data")
+    y = view.axis(every, "step 2, on all data", whole=True)
     return Figure("groups", SECTION, "Step 2 by groups of ranks", caption, [Panel(x, y, layers)])
 
 

@@ -77,9 +77,9 @@ class View:
         """Step whose values count at last: 2 when candidates were trained again."""
         return next((step for step in (2, 1, 0) if self.ranked(step)), 1)
 
-    def axis(self, values: Iterable[float | None], what: str = "") -> Axis:
+    def axis(self, values: Iterable[float | None], what: str = "", whole: bool = False) -> Axis:
         """Axis of the metric."""
-        return value_axis(f"{self.metric}{f', {what}' if what else ''}", values)
+        return value_axis(f"{self.metric}{f', {what}' if what else ''}", values, whole=whole)
 
     def step_points(self, step: int, x: Sequence[float], entries: Sequence[Entry]) -> Points:
         """Marks of one step at the metric; those of step 1 are small where there are many."""

@@ -10,7 +10,7 @@ from ml_suite.report.figure import Axis, Bars, Boxes, Curves, Field, Hexagons, L
 from ml_suite.report.interactive.axes import Json, numbers
 from ml_suite.report.interactive.planes import field, hexagons
 
-MAX_POINTS = 2500
+MAX_POINTS = 1500
 """Marks that a browser draws quickly; of more the first `FIRST` are drawn and an even choice of the others."""
 FIRST = 100
 SYMBOLS = {

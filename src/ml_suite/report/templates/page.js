@@ -45,16 +45,17 @@ function texts(trace, hover) {
 }
 
 // ---- drawing
-function axis(own, colours) {
+function axis(own, colours, length) {
   return {
+    nticks: Math.max(3, Math.round(length / 75)), tickangle: own.ticktext ? "auto" : 0,
     gridcolor: colours.grid, linecolor: colours.edge, tickcolor: colours.edge, zeroline: false, showline: true, ticks: "outside",
     ticklen: 4, exponentformat: "power", automargin: true, ...own,
     title: {...own.title, font: {size: 12.5, color: colours.ink}, standoff: 8},
   };
 }
-function layout(own, colours) {
+function layout(own, colours, place) {
   return {
-    ...own, xaxis: axis(own.xaxis, colours), yaxis: axis(own.yaxis, colours), autosize: true, showlegend: false, hovermode: "closest",
+    ...own, xaxis: axis(own.xaxis, colours, place.clientWidth), yaxis: axis(own.yaxis, colours, place.clientHeight * 1.5), autosize: true, showlegend: false, hovermode: "closest",
     margin: {l: 58, r: 22, t: 24, b: 46}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: {family: "system-ui, -apple-system, Segoe UI, sans-serif", size: 12, color: colours.soft},
     hoverlabel: {align: "left", bgcolor: colours.label, bordercolor: colours.edge, font: {color: colours.ink, size: 12}},
@@ -75,7 +76,7 @@ function draw(place) {
   const first = !plots.has(place);
   if (first) plots.set(place, prepare(place));
   const plot = plots.get(place);
-  const result = Plotly.react(place, coloured(plot.data, colours), layout(coloured(plot.layout, colours), colours), options);
+  const result = Plotly.react(place, coloured(plot.data, colours), layout(coloured(plot.layout, colours), colours, place), options);
   if (first) place.on("plotly_relayout", change => retick(place, plot, change));
   return result;
 }
