@@ -94,7 +94,7 @@ class Operator:
         """State of a node."""
         return self.client(f"--query state {path}").strip()
 
-    def until(self, path: str, state: str = "complete", seconds: float = 400) -> None:
+    def until(self, path: str, state: str = "complete", seconds: float = 800) -> None:
         """Wait for a node; a red suite ends the test."""
         suite = path.split("/")[1]
 
