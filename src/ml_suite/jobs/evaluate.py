@@ -57,7 +57,7 @@ def evaluate(job: Job) -> Evaluation:
             uuid=weights.uuid if weights else None,
             sha256=weights.sha256 if weights else None,
         )
-        scores = evaluation.without_forecasts(_request(job.deployment, spec, [contestant]), selection.value)
+        scores = evaluation.without_forecasts(_request(job.deployment, spec, [contestant]), _own(selection))
         scores.save(tree.evaluation / SCORES)
         return scores
     winner = _checkpoint(selection)
@@ -90,6 +90,12 @@ def _checkpoint(selection: Selection) -> Checkpoint:
         where = f": {found.path}" if found else ""
         raise StudyError(f"the winner's checkpoint is missing{where}", "Run the task of its candidate again.")
     return found
+
+
+def _own(selection: Selection) -> float:
+    """Value of the weights that won; that of a finalist is the mean of several trainings."""
+    own = selection.result.value
+    return selection.value if own is None else own
 
 
 def _request(deployment: Deployment, spec: TrialSpec, contestants: list[Contestant]) -> Request:
@@ -127,7 +133,7 @@ def _compute(
     files: dict[str, Path] = {"winner": winner.path}
     if incumbent:
         files["incumbent"] = _fetch(job, incumbent)
-    scores = evaluation.evaluate(request, files, spec.dataset.path, selection.value)
+    scores = evaluation.evaluate(request, files, spec.dataset.path, _own(selection))
     scores.save(job.tree.evaluation / SCORES)
     return scores
 
