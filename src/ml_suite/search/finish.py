@@ -87,7 +87,7 @@ def certificate(
 
 
 def report(folder: Folder, say: Say) -> None:
-    """Leave the page for a person; without the libraries for it that is told."""
+    """Leave the page for a person; a study is not lost for want of it: what is wrong is told."""
     try:
         from ml_suite.report.page import render
         from ml_suite.report.study import report_of_study
@@ -95,3 +95,5 @@ def report(folder: Folder, say: Say) -> None:
         atomic.write(folder.report, render(report_of_study(folder.root)))
     except ModuleNotFoundError as error:
         say(f"no report: {error.name} is not installed (pip install 'ml-suite[study]')")
+    except Exception as error:  # `study report` shows where it comes from
+        say(f"no report ({type(error).__name__}: {error}); to try again: ml-suite study report {folder.root}")

@@ -8,7 +8,7 @@ must not come from the same luck.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,7 +79,7 @@ def run_pilot(frozen: Frozen, work: Run, say: Say = lambda text: None) -> Outcom
     parts: dict[tuple[float, int], list[TrialResult]] = {}
     while True:
         sizes, scale = evidence.gather(parts, plan.direction)
-        rate = _rate(frozen, parts)
+        rate = cost.fitted(parts, plan.direction, plan.epochs["step1"] / plan.epochs["step2"])
         asked = chooser.after(sizes, aim, rate, _seconds(parts), scale)
         if isinstance(asked, Decision):
             return _outcome(frozen, aim, parts, asked, rate, say)
@@ -180,26 +180,6 @@ def _relative(frozen: Frozen, key: str) -> Path:
 
 def _seconds(parts: dict[tuple[float, int], list[TrialResult]]) -> float:
     return sum(r.seconds for results in parts.values() for r in results)
-
-
-def _rate(frozen: Frozen, parts: dict[tuple[float, int], list[TrialResult]]) -> Rate | None:
-    epochs = frozen.plan.epochs
-    points = [
-        (share, r.seconds * (epochs["step1"] / epochs["step2"] if share == 1.0 else 1.0))
-        for (share, _), results in parts.items()
-        for r in results
-        if r.state is TrialState.COMPLETE and r.seconds > 0
-    ]
-    # the anchors are no average networks
-    small = [(share, seconds) for share, seconds in points if share < 1.0]
-    if not small:
-        return None
-    shares, seconds = zip(*small, strict=True)
-    if (found := cost.rate(shares, seconds)) is None:
-        return None
-    largest = max(shares)
-    results = [r for (share, _), part in parts.items() if share == largest for r in part]
-    return replace(found, dear=cost.dear(results, found.overhead, frozen.plan.direction))
 
 
 def _outcome(

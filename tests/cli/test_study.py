@@ -1,0 +1,204 @@
+"""``ml-suite study`` as a person types it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ml_suite.cli import main
+from ml_suite.cli.study_live import left, line, title
+from ml_suite.search.stages import Progress
+from ml_suite.study.contract import TrialState
+from tests.search.studies import TEXT, samples, study
+
+PROGRAM = """\
+import json, sys, time
+spec = json.load(open(sys.argv[1]))
+time.sleep(spec["params"].get("sleep", 0))
+outcome = {"metrics": {"error": 1 / spec["params"]["a"]}, "parameters": spec["params"]["a"]}
+json.dump(outcome, open("outcome.json", "w"))
+"""
+COMMAND = """\
+study: own
+data: {arrays: small.npz, validation: 20%, test: 10%}
+training: {trainer: command, command: ["{python}", "{files}/train.py"], files: [train.py]}
+hpo:
+  metric: error
+  space: {a: {int: [1, 9]}}
+  step1: {trials: 5, subset: 20%}
+  step2: {keep: 40%}
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, anemoi_python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ML_SUITE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ML_SUITE_ENVIRONMENT", str(anemoi_python.parents[1]))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What a command left."""
+
+    returncode: object
+    stdout: str
+    stderr: str
+
+
+def typed(*words: object) -> Typed:
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        main(["study", *map(str, words)])
+    return Typed(ended.value.code, out.getvalue(), err.getvalue())
+
+
+def own(folder: Path, *changes: tuple[str, str]) -> Path:
+    samples(folder / "small.npz", 100)
+    (folder / "train.py").write_text(PROGRAM)
+    text = COMMAND
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "study.yaml").write_text(text)
+    return folder / "study.yaml"
+
+
+def test_a_study_is_run_shown_listed_and_exported(tmp_path: Path) -> None:
+    own(tmp_path)
+    done = typed("run", ".", "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    assert "step 1: 5 of 5, 5 complete" in done.stdout
+    assert "winner" in done.stdout
+    assert done.stdout.endswith("Next: ml-suite study show own\n")
+    assert "\x1b" not in done.stdout
+    shown = typed("show", "own").stdout
+    assert "5 of 5 trials: 5 complete" in shown
+    assert "report       home/studies/own/report.html" in shown
+    told = json.loads(typed("show", "own", "--json").stdout)
+    assert told["states"] == {"1": {"complete": 5}, "2": {"complete": 2}}
+    assert told["selection"]["params"]["a"] == max(
+        row["params"]["a"] for row in json.loads(typed("trials", "own", "--step", 1, "--json").stdout)
+    )
+    assert told["certificate"]["verdict"] == "not judged"
+    listed = json.loads(typed("trials", "own", "--sort", "parameters", "--filter", "a < 5", "--json").stdout)
+    sizes = [row["parameters"] for row in listed]
+    assert sizes == sorted(sizes)
+    assert all(size < 5 for size in sizes)
+    table = typed("trials", "own", "--step", 1, "--top", 2).stdout
+    assert table.endswith("2 of 5 trainings\n")
+    assert typed("export", "own", "--csv", "a.csv", "--optuna", "sqlite:///a.db").returncode == 0
+    assert len(list(csv.reader(Path("a.csv").read_text().splitlines()))) == 8
+    assert typed("report", "own", "--html", "own.html").returncode == 0
+    assert "</html>" in Path("own.html").read_text()
+    # a folder is as good as a name
+    by_folder = typed("show", tmp_path / "home" / "studies" / "own").stdout
+    assert by_folder.splitlines()[:-1] == shown.splitlines()[:-1]
+
+
+def test_shards_end_by_themselves_and_a_plain_run_takes_them_up(tmp_path: Path) -> None:
+    own(tmp_path)
+    first = typed("run", "study.yaml", "--folder", "f", "--shard", "1/2")
+    assert "This shard is done. When all are: ml-suite study run study.yaml --folder f" in first.stdout
+    assert "3 of 5 trials: 3 complete" in typed("show", "f").stdout
+    assert "There is no winner yet." in typed("show", "f").stdout
+    done = typed("run", "study.yaml", "--folder", "f")
+    assert "5 of 5 trials: 5 complete" in done.stdout
+    assert len((tmp_path / "f" / "step1" / "0-of-2.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, number: int) -> None:
+    own(
+        tmp_path, ("a: {int: [1, 9]}", "a: {int: [1, 9]}, sleep: {choice: [0.3]}"), ("trials: 5", "trials: 9")
+    )
+    argv = [
+        sys.executable,
+        "-c",
+        "from ml_suite.cli import main; main()",
+        "study",
+        "run",
+        ".",
+        "--workers",
+        "1",
+    ]
+    running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    record = tmp_path / "home" / "studies" / "own" / "step1" / "0-of-1.jsonl"
+    while not (record.exists() and record.stat().st_size) and running.poll() is None:
+        time.sleep(0.01)
+    os.kill(running.pid, number)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "of 9 trainings of step1 are done" in told
+    assert "It goes on from there: ml-suite study run study.yaml" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["run", "nowhere.yaml"], 2, "there is no file nowhere.yaml"),
+        (["run", "bad.yaml"], 2, "bad.yaml:7:3: error: unknown key 'epoch'"),
+        (["run", "study.yaml", "--shard", "9/8"], 2, "'9/8' is no shard; write 1/8 to 8/8"),
+        (["show", "nothing"], 1, "there is no study 'nothing'"),
+        (["trials", "nothing"], 1, "there is no study 'nothing'"),
+        (["export", "nothing"], 2, "say what to write"),
+        (["shw"], 2, "Did you mean 'show'?"),
+        (["run", "small.yaml", "--workers", "1", "--folder", "/proc/1/no"], 1, "cannot be written"),
+    ],
+)
+def test_expected_errors_are_short(words: list[str], code: int, message: str, tmp_path: Path) -> None:
+    own(tmp_path)
+    (tmp_path / "bad.yaml").write_text(TEXT.replace("epochs: 6", "epoch: 6"))
+    (tmp_path / "small.yaml").write_text(
+        study(tmp_path / "s").read_text().replace("small.npz", "s/small.npz")
+    )
+    done = typed(*words)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_quote_before_and_after(tmp_path: Path) -> None:
+    path = study(tmp_path)
+    told = json.loads(typed("quote", path, "--json").stdout)
+    assert not told["measured"]
+    assert {row["part"] for row in told["lines"]} == {"step1", "step2"}
+    assert 0 < told["share"] < 1
+    assert "a rough estimate before anything is trained" in typed("quote", path).stdout
+    own(tmp_path)
+    refused = typed("quote", "study.yaml")
+    assert refused.returncode == 1
+    assert "Run the study for a minute" in refused.stderr
+    typed("run", "study.yaml")
+    assert json.loads(typed("quote", "study.yaml", "--json").stdout)["measured"]
+
+
+def progress(**changes: object) -> Progress:
+    fields = {"stage": "step1", "done": 3, "total": 9, "running": 2, "share": 0.5, "begun": 0.0}
+    return Progress(**{**fields, "seconds": 60.0, "cpu_seconds": 30.0, **changes})  # type: ignore[arg-type]
+
+
+def test_what_is_left_is_estimated_from_this_run_alone() -> None:
+    assert left(progress()) == pytest.approx(60)
+    assert left(progress(begun=0.4)) == pytest.approx(300)
+    assert left(progress(share=0.0)) is None
+    assert left(progress(share=1.0)) is None
+
+
+def test_a_line_says_what_matters() -> None:
+    told = line(progress(states={TrialState.COMPLETE: 2, TrialState.PRUNED: 1}))
+    assert told == "step 1: 3 of 9, 2 complete, 1 pruned, about 60 s left, 30 s of CPU"
+    assert title("pilot/5%-0") == "pilot 5%-0"
