@@ -14,7 +14,7 @@ import pytest
 from ml_suite.errors import CredentialNeeded, StudyError
 from ml_suite.evaluation.scores import Evaluation
 from ml_suite.hosts import reach
-from ml_suite.jobs import archive, collect, evaluate, planning
+from ml_suite.jobs import archive, collect, evaluate, planning, study
 from ml_suite.report.collect import collect as report
 from ml_suite.study.contract import Selection, TrialResult, TrialState
 from tests.hosts.sshd_fixture import Sshd
@@ -87,6 +87,40 @@ def test_a_study_over_two_hosts_has_the_tables_of_one(
     with tarfile.open(packed) as members:
         assert "once/hosts/bighost/study/step1/trials/00000/log.txt" in members.getnames()
         assert "once/study/step1/trials/00001/log.txt" in members.getnames()
+
+
+def test_finalists_trained_elsewhere_decide_with_those_trained_here(pair: tuple[Rig, Remote]) -> None:
+    rig, far = pair
+    plan = planning.current(rig.job)
+    choice = plan.choice.model_copy(update={"finalists": 2, "replicates": 3})
+    plan.model_copy(update={"choice": choice}).save(rig.job.tree.plan)
+    for shard in (0, 1, 2):
+        rig.study("shard", "--shard", str(shard))
+    rig.study("shortlist")
+    for rank in ("1", "2"):
+        rig.study("retrain", "--rank", rank)
+    rig.study("finalists")
+    rig.study("final", "--finalist", "1", "--replicate", "1")
+    rig.study("final", "--finalist", "2", "--replicate", "2")
+    far.submit(rig.job.tree.plan, rig.job.tree.finalists)
+    with pytest.raises(StudyError, match=r"trial \d \(seed 2\) of step 2 has no result") as told:
+        collect.collect(rig.job, ["bighost"], collect.wanted(rig.job, 2, finals=((1, 2),)), lag=0.0)
+    assert told.value.hint == "Run again: finalists 1_2."
+    study.run(far.job, ["final", "--finalist", "1", "--replicate", "2"])
+    study.run(far.job, ["final", "--finalist", "2", "--replicate", "1"])
+    collected(rig, "--step", "2", "--finals", "1:2,2:1")
+    move_away(far)
+    rig.study("select")
+    winner = Selection.load(rig.job.tree.selection)
+    assert len(winner.replicates) == 3
+    found = planning.whereabouts(rig.job, 2)
+    elsewhere = [f.result for f in found if f.place.host == "bighost"]
+    assert sorted(r.replicate for r in elsewhere) == [1, 2]
+    for result in elsewhere:
+        assert result.checkpoint is not None
+        assert result.checkpoint.path.is_file()
+        assert planning.place_of(rig.job, result).host == "bighost"
+        assert planning.specification_of(rig.job, result).replicate == result.replicate
 
 
 def test_the_plan_is_frozen_from_the_build_where_nothing_was_transferred(pair: tuple[Rig, Remote]) -> None:
