@@ -37,8 +37,14 @@ SHARES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4)
 ANCHORS = 12
 """Most configurations of a pilot that are trained on everything."""
 
-PART = 0.6
+PART = 0.45
 """Most of the budget that the pilot may spend; the search needs the rest."""
+
+SAFE = 0.86
+"""Part of the budget that is planned with: how long trainings take is only known on the average."""
+
+FEW = 4
+"""Candidates for which there must be room before the pilot spends more."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +151,9 @@ def after(sizes: Sequence[Sized], aim: Aim, rate: Rate | None, spent: float, sca
     more = each + aim.configurations * (2 * largest * rate.full + rate.overhead)
     one_step = aim.trials * (rate.full + rate.overhead)
     step1 = aim.trials * (largest * rate.full + rate.overhead) * aim.left
-    least = step1 + (2 + aim.extra) * rate.full * aim.epochs
-    if (
-        2 * largest > 0.5
-        or spent + more + least > aim.budget * one_step
-        or spent + more > PART * aim.budget * one_step
-    ):
+    least = step1 + (FEW + aim.extra) * _candidate(aim, rate)
+    most = SAFE * aim.budget * one_step
+    if 2 * largest > 0.5 or spent + more > min(PART * most, most - least):
         return decision
     return Part(largest, 1)
 
@@ -165,8 +168,9 @@ def decide(sizes: Sequence[Sized], aim: Aim, rate: Rate, spent: float, scale: Sc
     ]
     if not options:
         return Decision(None, good=False)
-    within = [o for o in options if o.cost <= aim.budget] or [min(options, key=lambda o: o.cost)]
-    good = [o for o in within if o.high <= aim.regret and o.cost <= aim.budget]
+    budget = SAFE * aim.budget
+    within = [o for o in options if o.cost <= budget] or [min(options, key=lambda o: o.cost)]
+    good = [o for o in within if o.high <= aim.regret and o.cost <= budget]
     if good:
         return Decision(min(good, key=lambda o: (o.cost, o.high)), good=True)
     return Decision(min(within, key=lambda o: (o.high, o.cost)), good=False)
@@ -209,8 +213,9 @@ def _anchors(sizes: Sequence[Sized], aim: Aim, rate: Rate, spent: float) -> Part
     one_step = aim.trials * (rate.full + rate.overhead)
     share = aim.subset or min(s.share for s in sizes)
     search = aim.trials * (share * rate.full + rate.overhead) * aim.left
-    candidates = ((aim.kept or 2) + aim.extra) * rate.full * aim.epochs
-    allowed = min(aim.budget * one_step - spent - search - candidates, 0.3 * aim.budget * one_step)
+    candidates = ((aim.kept or FEW) + aim.extra) * _candidate(aim, rate)
+    most = SAFE * aim.budget * one_step
+    allowed = min(most - spent - search - candidates, 0.22 * most)
     count = min(ANCHORS, int(allowed / (rate.full + rate.overhead)))
     if count < regret.LEAST:
         return None
@@ -236,10 +241,10 @@ def _options(
     known, basis = evidence.evidence(sizes, share)
     if not known:
         return []
-    full = rate.full * aim.epochs + rate.overhead
+    full = _candidate(aim, rate)
     one_step = aim.trials * (rate.full + rate.overhead)
     step1 = aim.trials * (share * rate.full + rate.overhead) * aim.left
-    free = aim.budget * one_step - spent - step1
+    free = SAFE * aim.budget * one_step - spent - step1
     most = min(aim.trials, max(1, int(free / full) - aim.extra))
     options = []
     for kept in [aim.kept] if aim.kept else _numbers(most):
@@ -248,6 +253,11 @@ def _options(
         cost = (spent + step1 + (kept + aim.extra) * full) / one_step
         options.append(Option(share, kept, basis, simulated, high(simulated, scale, aim.confidence), cost))
     return options
+
+
+def _candidate(aim: Aim, rate: Rate) -> float:
+    """Seconds of a training of step 2."""
+    return rate.full * aim.epochs * rate.dear + rate.overhead
 
 
 def _numbers(most: int) -> list[int]:

@@ -28,6 +28,9 @@ Basis = Literal["measured", "extrapolated", "none"]
 """Whether trainings on everything back a statement, or only smaller sizes, or nothing."""
 
 
+LOST = (0.7, 1.0)
+"""Part of an extrapolated correlation that is left on everything, drawn between these where no anchor tells."""
+
 TRUSTED = 8
 """Anchors that weigh as much as the extrapolation."""
 
@@ -188,7 +191,10 @@ def evidence(
         # the pairs hold what is lost up to that size; the doublings beyond weaken the scores further
         beyond = math.log2(1 / best.share) / math.log2(1 / share)
         stretched = replace(best, losses=best.losses * _stretch(best, full))
-        known.append(_pairs(size, stretched, own, np.clip(found[1] ** beyond, 0.0, 1.0), 1.0))
+        left = np.clip(found[1] ** beyond, 0.0, 1.0)
+        if not known:
+            left = left * np.random.default_rng(seed).uniform(*LOST, len(left))
+        known.append(_pairs(size, stretched, own, left, 1.0))
     if not known:
         return [], "none"
     return known, "extrapolated" if known[0].transfer is not None else "measured"

@@ -5,9 +5,9 @@ ratios, with the sign that makes small good. A *score* is the normal score of a 
 
 What a trial would reach on everything, given its score, is described by a `Relation` that is fitted to the trials that
 were trained on everything. Its residuals are resampled rather than taken as normal: losses have a floor, and a normal
-tail would invent trials below it. Two shapes share the draws, a line in the loss and a line in the logarithm of the
-excess over the best seen, because a few trainings cannot tell which is right. Each draw fits another bootstrap sample,
-so the uncertainty of a small pilot is in the interval.
+tail would invent trials below it. Several shapes share the draws by how well they explain what was seen: a line in the
+loss or in the logarithm of the excess over the best seen, bent where the better half begins. Each draw fits another
+bootstrap sample, so the uncertainty of a small pilot is in the interval.
 
 A simulated search then draws all trials, keeps the best by score, trains them with noise, and names a winner as the
 study does. A rank copula alone (`ml_suite.study.copula`) is too rosy at the top, where trials differ by less than the
@@ -39,9 +39,6 @@ WIDTH = 1.2
 BEND = (-0.5, 1.0)
 """Weight that scores have among the better half, drawn between these: there the ranking is worth less than a
 correlation over all trials says, and where a small subset prefers what trains fast it can even mislead."""
-
-LOST = (0.7, 1.0)
-"""Part of an extrapolated correlation that is left on everything, drawn between these."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +180,32 @@ def spread(values: ArrayLike) -> float:
     return float(np.sqrt(better.var(axis=0, ddof=1).mean()))
 
 
-def relation(evidence: Evidence, excess: bool, random: Generator) -> Relation:
+@dataclass(frozen=True)
+class Shape:
+    """A way in which losses may depend on scores."""
+
+    excess: bool
+    bend: float
+
+
+def shapes(evidence: Evidence) -> tuple[list[Shape], NDArray[np.float64]]:
+    """Return the shapes that are considered, and how well each explains the evidence: weights that add up to 1."""
+    import numpy as np
+
+    several = [Shape(excess, bend) for excess in (False, True) for bend in np.linspace(*BEND, 7)]
+    floor = _floor(evidence)
+    share = evidence.distinct / len(evidence.losses)
+    likely = []
+    for shape in several:
+        y = np.log(evidence.losses - floor) if shape.excess else evidence.losses
+        *_, residuals = _line(_bent(evidence.scores, shape.bend), y)
+        deviation = max(math.sqrt(float(residuals @ residuals) / len(y)), 1e-9)
+        likely.append(-share * (len(y) * math.log(deviation) + (float(y.sum()) if shape.excess else 0.0)))
+    weights = np.exp(np.array(likely) - max(likely))
+    return several, weights / weights.sum()
+
+
+def relation(evidence: Evidence, shape: Shape, random: Generator) -> Relation:
     """Fit a shape to a bootstrap sample of the evidence."""
     import numpy as np
 
@@ -191,35 +213,42 @@ def relation(evidence: Evidence, excess: bool, random: Generator) -> Relation:
     picked = random.integers(0, count, count)
     if len(set(picked.tolist())) < LEAST:
         picked = np.arange(count)
-    best = float(losses.min())
-    floor = best - max(DEPTH * float(np.median(losses - best)), evidence.noise, 1e-12)
-    bend = float(random.uniform(*BEND))
-    x, y = _bent(evidence.scores[picked], bend), losses[picked]
-    y = np.log(y - floor) if excess else y
-    centred = x - x.mean()
-    across = float(centred @ centred)
-    slope = max(0.0, float(centred @ (y - y.mean())) / across) if across > 0 else 0.0
-    residuals = y - y.mean() - slope * centred
+    floor = _floor(evidence)
+    y = np.log(losses[picked] - floor) if shape.excess else losses[picked]
+    centre, slope, score, residuals = _line(_bent(evidence.scores[picked], shape.bend), y)
     # pairs of one trial are no independent ones
-    free = max(1, evidence.distinct - 2) / evidence.distinct
-    stretch = 1 / math.sqrt(free)
-    residuals = residuals * stretch
+    residuals = residuals * math.sqrt(evidence.distinct / max(1, evidence.distinct - 2))
     deviation = math.sqrt(float(residuals @ residuals) / count)
-    if not excess:
+    if not shape.excess:
         # what the residuals have of the noise of training is no difference between trials
         own = math.sqrt(max(deviation**2 - evidence.noise**2, 0.5 * deviation**2))
         residuals = residuals * (own / deviation if deviation > 0 else 1.0)
         deviation = own
     return Relation(
-        excess=excess,
+        excess=shape.excess,
         floor=floor,
-        centre=float(y.mean()),
+        centre=centre,
         slope=slope,
-        score=float(x.mean()),
-        bend=bend,
+        score=score,
+        bend=shape.bend,
         residuals=residuals,
         width=WIDTH * 0.9 * deviation * evidence.distinct**-0.2,
     )
+
+
+def _floor(evidence: Evidence) -> float:
+    import numpy as np
+
+    best = float(evidence.losses.min())
+    return best - max(DEPTH * float(np.median(evidence.losses - best)), evidence.noise, 1e-12)
+
+
+def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float, NDArray[np.float64]]:
+    """Centre, slope that is not negative, mean of x, and residuals."""
+    centred = x - x.mean()
+    across = float(centred @ centred)
+    slope = max(0.0, float(centred @ (y - y.mean())) / across) if across > 0 else 0.0
+    return float(y.mean()), slope, float(x.mean()), y - y.mean() - slope * centred
 
 
 def _bent(scores: NDArray[np.float64], bend: float) -> NDArray[np.float64]:
@@ -261,12 +290,13 @@ def predict(evidence: Sequence[Evidence], search: Search, draws: int = 400, seed
         raise ValueError(f"{search.kept} of {search.trials} trials cannot be kept")
     random = np.random.default_rng(seed)
     regret, rank, kept = [], [], []
+    several = {id(known): shapes(known) for known in evidence}
     for draw, known in enumerate(_shared(evidence, draws)):
-        fitted = relation(known, draw % 2 == 0, random)
+        fitted = relation(known, _drawn(*several[id(known)], random), random)
         scores = random.standard_normal(search.trials)
         seen = scores
         if known.transfer is not None:
-            weak = float(known.transfer[draw % len(known.transfer)]) * float(random.uniform(*LOST))
+            weak = float(known.transfer[draw % len(known.transfer)])
             seen = weak * scores + math.sqrt(1 - weak * weak) * random.standard_normal(search.trials)
         losses = fitted.draw(seen, random)
         chosen = np.argpartition(scores, search.kept - 1)[: search.kept]
@@ -306,8 +336,9 @@ def judge(
     rest = np.asarray(others, float)
     random = np.random.default_rng(seed)
     regret, rank, kept = [], [], []
-    for draw in range(draws):
-        fitted = relation(evidence, draw % 2 == 0, random)
+    several = shapes(evidence)
+    for _ in range(draws):
+        fitted = relation(evidence, _drawn(*several, random), random)
         true = losses + evidence.noise / np.sqrt(count) * random.standard_normal(len(losses))
         unseen = fitted.draw(rest, random)
         best = float(unseen.min()) if len(unseen) else math.inf
@@ -315,6 +346,10 @@ def judge(
         rank.append(1 + int((true < true[winner]).sum()) + int((unseen < true[winner]).sum()))
         kept.append(bool(true.min() <= best))
     return Simulated(np.array(regret), np.array(rank, np.int64), np.array(kept, np.bool_))
+
+
+def _drawn(several: list[Shape], weights: NDArray[np.float64], random: Generator) -> Shape:
+    return several[int(random.choice(len(several), p=weights))]
 
 
 def _winner(losses: NDArray[np.float64], search: Search, noise: float, random: Generator) -> int:
