@@ -26,7 +26,7 @@ for name, half in (("fp32", False), ("bf16", True)):
     for last in ("sigmoid", "linear"):
         chosen = settings.Settings(units=[64, 32, 48], output=last)
         widths = settings.sizes(chosen, 6, 3)
-        flags = (half,) * 3 + (False,)
+        flags = (half, half, False, half)  # from fp32 to bf16 and back, if there is bf16 at all
         with torch.inference_mode():
             net = network.Network(network.layout(widths, flags), chosen, 50, network.Pool("cpu"))
             net.initialise(torch.Generator().manual_seed(1))

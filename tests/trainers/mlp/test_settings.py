@@ -93,6 +93,7 @@ def test_parameters_and_operations_are_counted() -> None:
     assert settings.steps(2500, 1024) == 3
 
 
-def test_narrow_layers_and_the_last_stay_in_fp32() -> None:
-    assert precision.layers((16, 8, 512, 512, 4), "bf16", "cpu") == (False, True, True, False)
+def test_small_layers_stay_in_fp32() -> None:
+    assert precision.layers((16, 8, 512, 512, 4), "bf16", "cpu") == (False, True, True, True)
+    assert precision.layers((16, 512, 32, 4), "bf16", "cpu") == (True, True, False)
     assert precision.layers((16, 512, 512, 4), "fp32", "cpu") == (False, False, False)

@@ -101,7 +101,11 @@ class Network:
         self.w, self.b = self._views(self.values, self.values16)
         self.gw, self.gb = self._views(self.gradients, self.gradients16)
         self.x, self.y = pool.get("x", rows, ins[0]), pool.get("y", rows, outs[-1])
-        self._outs = [pool.get(f"out{i}", rows, n, dtype=self._type(i)) for i, n in enumerate(outs)]
+        last = len(outs) - 1
+        self._outs = [
+            pool.get(f"out{i}", rows, n, dtype=self._fp32 if i == last else self._type(i))
+            for i, n in enumerate(outs)
+        ]
         # what a layer reads: the output of the one before, or a copy in its own precision
         before = [self.x, *self._outs[:-1]]
         self._ins = [
@@ -170,6 +174,12 @@ class Network:
         source = self.x
         for i, (weights, biases) in enumerate(zip(self.w, self.b, strict=True)):
             taken, made = self._ins[i][:rows], self._outs[i][:rows]
+            if i == last:
+                # what is predicted is never rounded to bf16, in which numbers near 1 are 0.004 apart
+                weights, biases = self.master()[last]
+                taken = source[:rows]
+                if taken.dtype != self._fp32:
+                    taken = self.pool.get("last", rows, self.plan.widths[last])
             if taken.dtype != source.dtype:
                 calls.append(partial(taken.copy_, source[:rows]))
             calls.append(partial(torch.addmm, biases, taken, weights.t(), out=made))
@@ -190,7 +200,8 @@ class Network:
         aten = torch.ops.aten
         outputs = self.plan.widths[-1]
         made, wanted = self._outs[-1][:rows], self.y[:rows]
-        grad = self._delta(len(self.w) - 1, rows, outputs, self._fp32)
+        last = len(self.w) - 1
+        grad = self._delta(last, rows, outputs, self._fp32)
         flat, part = grad.view(-1), self.pool.get("part", 1)[0]
         calls: list[Call] = [
             partial(torch.sub, made, wanted, out=grad),
@@ -200,7 +211,12 @@ class Network:
         ]
         if self.settings.output == "sigmoid":
             calls.append(partial(aten.sigmoid_backward.grad_input, grad, made, grad_input=grad))
-        for i in range(len(self.w) - 1, -1, -1):
+        if self.plan.half[last]:
+            full, grad = grad, self._delta(last, rows, outputs, self._bf16)
+            calls.append(partial(grad.copy_, full))
+            if self._ins[last].dtype != self._outs[last - 1].dtype:
+                calls.append(partial(self._ins[last][:rows].copy_, self._outs[last - 1][:rows]))
+        for i in range(last, -1, -1):
             taken = self._ins[i][:rows]
             calls.append(partial(torch.mm, grad.t(), taken, out=self.gw[i]))
             calls.append(partial(torch.sum, grad, 0, out=self.gb[i]))
