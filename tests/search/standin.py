@@ -44,6 +44,8 @@ def main() -> int:
         if act == "absent":
             reason = "the training never reported the metric 'm'; it reported val_loss"
             answer |= {"state": "failed", "reason": reason}
+        elif act == "full":
+            answer |= {"state": "failed", "reason": "OSError: [Errno 28] No space left on device: 'w'"}
         elif act == "fail":
             answer |= {"state": "failed", "reason": "ValueError: no"}
         elif act == "nan":

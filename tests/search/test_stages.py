@@ -144,6 +144,23 @@ def test_some_failures_stay(train: Train) -> None:
     assert train(mixed) == first
 
 
+def test_a_failed_candidate_of_step_2_is_tried_again(train: Train) -> None:
+    stage = Stage(name="step2", step=2, members="training", epochs=4)
+    first = train([*tasks(2), Task(2, {"act": "fail"})], stage)
+    assert first[2].state is TrialState.FAILED
+    again = train(tasks(3), stage)
+    assert again[:2] == first[:2]
+    assert again[2].state is TrialState.COMPLETE
+
+
+def test_a_disk_without_room_is_no_failure_of_a_trial(train: Train, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"trial 3 could not be kept: OSError: .* No space left") as caught:
+        train([*tasks(3), Task(3, {"act": "full"})])
+    assert "Make room, then run it again" in (caught.value.hint or "")
+    assert {r.state for r in record.read(tmp_path / "s" / "step1" / "0-of-1.jsonl")} <= {TrialState.COMPLETE}
+    assert len(train(tasks(4))) == 4
+
+
 def test_trials_that_diverge_are_results(train: Train) -> None:
     assert {r.state for r in train(tasks(12, act="nan"))} == {TrialState.DIVERGED}
 

@@ -30,10 +30,16 @@ def command(name: str, html: Path | None, figures: Path | None) -> None:
     A study that is not finished is reported as far as it is.
     """
     from ml_suite import atomic
+    from ml_suite.errors import MlSuiteError
     from ml_suite.report.study import report_of_study
-    from ml_suite.search.look import find
+    from ml_suite.search.look import find, look
+    from ml_suite.study.contract import StudyPlan
 
     folder = find(name)
+    if isinstance(look(folder).plan, StudyPlan):
+        raise MlSuiteError(
+            f"{name} is the study of a deployed suite", f"Run: ml-suite report {name} --html report.html"
+        )
     report = report_of_study(folder.root)
     if html is None and figures is None:
         html = folder.report

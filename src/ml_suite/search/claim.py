@@ -5,6 +5,7 @@ A shard is held by a lock that the file system gives up when its process ends, h
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -49,11 +50,18 @@ def claim(folder: Path, shard: Shard) -> Iterator[None]:
     StudyError
         If another process runs it, or one that shares trials with it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     own = folder / f"{name(shard)}.lock"
-    with own.open("a+") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = own.open("a+")
+    except OSError as error:
+        raise _unlocked(folder, error) from error
+    with lock:
         with (folder / "gate.lock").open("w") as gate:
-            fcntl.lockf(gate, fcntl.LOCK_EX)  # only for as long as it takes to look
+            try:
+                fcntl.lockf(gate, fcntl.LOCK_EX)  # only for as long as it takes to look
+            except OSError as error:
+                raise _unlocked(folder, error) from error
             for path in sorted(folder.glob("*-of-*.lock")):
                 other = _shard(path)
                 if path == own or other is None or not overlap(shard, other):
@@ -77,12 +85,21 @@ def _take(file: IO[str], path: Path, shard: Shard) -> None:
         # a record lock: unlike flock it does not stay with children that outlive this process
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise _unlocked(path.parent, error) from error
         holder = path.read_text().strip() or "another process"
         what = f"shard {shard[0] + 1}/{shard[1]}" if shard[1] > 1 else "all of it"
         raise StudyError(
             f"{path.parent} is being worked on: {what}, by {holder}",
             "Wait for it or end it; shards that it does not run can run beside it.",
         ) from error
+
+
+def _unlocked(folder: Path, error: OSError) -> StudyError:
+    return StudyError(
+        f"{folder} cannot be locked: {(error.strerror or str(error)).lower()}",
+        "Choose a folder on a file system that can lock files: --folder",
+    )
 
 
 def _shard(path: Path) -> Shard | None:

@@ -69,7 +69,13 @@ def run(file: Path, stop: Event, options: Options | None = None) -> Selection | 
     """
     options = options or Options()
     frozen = freeze.freeze(file, options.root, options.listener.say)
-    return run_frozen(frozen, stop, options)
+    try:
+        return run_frozen(frozen, stop, options)
+    except OSError as error:
+        raise StudyError(
+            f"{error.filename or frozen.folder.root}: {(error.strerror or str(error)).lower()}",
+            "Run it again when that is cured: it goes on from what is recorded.",
+        ) from error
 
 
 def run_frozen(frozen: Frozen, stop: Event, options: Options) -> Selection | None:
@@ -171,7 +177,7 @@ def _step2(frozen: Frozen, plan: ArrayPlan, chosen: Shortlist, work: Run) -> lis
         for trial in two_step.finalists(plan, chosen, results)
         for replicate in range(1, plan.choice.replicates)
     ]
-    return work(plan, root, stage, [*tasks, *again]) if again else results
+    return [*results, *work(plan, root, stage, again)] if again else results
 
 
 def _tell_left_out(plan: ArrayPlan, folder: Folder, say: Callable[[str], None]) -> None:

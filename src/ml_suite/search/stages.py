@@ -11,21 +11,17 @@ from pathlib import Path
 from threading import Event
 
 from ml_suite.errors import StudyError
-from ml_suite.search import claim
-from ml_suite.search import environment as places
+from ml_suite.search import claim, hands
 from ml_suite.search.claim import Shard
-from ml_suite.search.crew import Crew, Hand, crew
+from ml_suite.search.crew import Crew, crew
 from ml_suite.search.folder import Folder
-from ml_suite.search.pool import Orders, Worker
-from ml_suite.search.programs import Program
-from ml_suite.search.work import Work
-from ml_suite.study import record, seeds
+from ml_suite.search.work import Part, Work
+from ml_suite.study import record
 from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.contract import Rungs, TrialResult, TrialState
 from ml_suite.study.ranking import rank
 from ml_suite.study.stage import Stage, Task
 from ml_suite.trainers.mlp import settings
-from ml_suite.trainers.mlp.protocol import Setup
 from ml_suite.trainers.outcome import ABSENT, LATE
 
 _HOPELESS = 8
@@ -109,11 +105,11 @@ def run_stage(
     mine = _of_shard(tasks, stage.rungs, shard)
     where = folder / stage.name
     with claim.claim(where, shard):
-        results = _recorded(plan, where, mine)
+        results = _recorded(plan, where, stage, mine)
         run = _Run(plan, stage, folder, mine, results, progress)
         if run.left:
             own = Event()  # hands stop at its end, whoever asked for it
-            make = _hands(plan, folder, stage, shard, own, environment, files)
+            make = hands.maker(plan, folder, stage, shard, own, environment, files)
             states = folder / stage.name / "states" / claim.name(shard)
             with (
                 record.Record(where / f"{claim.name(shard)}.jsonl") as file,
@@ -130,13 +126,18 @@ def _of_shard(tasks: Sequence[Task], rungs: Rungs | None, shard: Shard) -> list[
     return [task for task in tasks if (task.trial // size) % shard[1] == shard[0]]
 
 
-def _recorded(plan: ArrayPlan, where: Path, mine: Sequence[Task]) -> dict[tuple[int, int], TrialResult]:
+def _recorded(
+    plan: ArrayPlan, where: Path, stage: Stage, mine: Sequence[Task]
+) -> dict[tuple[int, int], TrialResult]:
+    """Return what is recorded and stays; a failed candidate of step 2 is too precious not to be tried again."""
     wanted = {(t.trial, t.replicate) for t in mine}
     found = record.gather(where.glob("*.jsonl"), plan.study).results
     known = {
         (r.trial, r.replicate): r
         for r in found
-        if (r.trial, r.replicate) in wanted and r.state is not TrialState.PREEMPTED
+        if (r.trial, r.replicate) in wanted
+        and r.state is not TrialState.PREEMPTED
+        and not (stage.step == 2 and r.state is TrialState.FAILED and not r.reason.startswith(LATE))
     }
     # where nothing has trained yet, the failures say nothing about the trials: they run again
     return {} if all(map(never_trained, known.values())) else known
@@ -191,8 +192,8 @@ class _Run:
             final: list[TrialResult] = []
             error: Exception | None = None
             for done in team.wait(_LOOK):
-                error = error or done.error
-                if done.part is not None:
+                error = error or done.error or _full(done.part)
+                if done.part is not None and not _full(done.part):
                     final += self.work.ended(done.job, done.part)
                 elif done.error is None:
                     self.work.back(done.job)
@@ -204,6 +205,9 @@ class _Run:
                     self._account(result)
                 self.running = min(team.busy, self.left)
                 self.tell(final[-1])
+            if isinstance(error, OSError):
+                what = f"{error.filename or self.folder.root}: {(error.strerror or str(error)).lower()}"
+                raise StudyError(what, "Run it again when that is cured.") from error
             if error is not None:
                 raise error
             if final:
@@ -269,6 +273,19 @@ class _Run:
             )
 
 
+_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
+
+
+def _full(part: Part | None) -> StudyError | None:
+    """Tell a training that failed for want of room on the disk, which says nothing about the trial."""
+    if part is None or part.result.state is not TrialState.FAILED:
+        return None
+    if not any(words in part.result.reason for words in _FULL):
+        return None
+    told = f"trial {part.result.trial} could not be kept: {part.result.reason}"
+    return StudyError(told, "Make room, then run it again: it goes on from what is recorded.")
+
+
 def _cost(plan: ArrayPlan, task: Task) -> float:
     """Expected cost of a training, in any unit; how long a program takes is not known."""
     if plan.trainer != "mlp":
@@ -280,60 +297,3 @@ def _cost(plan: ArrayPlan, task: Task) -> float:
     return 1e5 + settings.flops(
         widths, 1, 1
     )  # what a step costs besides its products is that of a small network
-
-
-def _hands(
-    plan: ArrayPlan,
-    folder: Path,
-    stage: Stage,
-    shard: Shard,
-    stop: Event,
-    chosen: Path | None,
-    files: Path | None,
-) -> Callable[[int], Hand]:
-    """Return what makes the hand of a thread."""
-    tree = Folder(folder)
-    where = chosen or places.usual()
-    members = {
-        name: folder / part.path
-        for name, key in (("training", stage.members), ("validation", "validation"), ("test", "test"))
-        if (part := plan.members.get(key)) is not None and part.path is not None
-    }
-    normalisation = None if plan.normalisation == "none" else tree.normalisation
-    final = stage.step == 2
-
-    def seed(task: Task) -> int:
-        return seeds.of_training(plan.training_seed, task.trial, task.replicate)
-
-    def weights(task: Task) -> Path:
-        return tree.weights(task.trial, task.replicate)
-
-    def output(task: Task) -> Path:
-        return tree.trial(stage.name, task.trial, task.replicate)
-
-    if plan.trainer == "command":
-        command = [word.replace("{files}", str(files)) if files else word for word in plan.command or []]
-        program = Program(
-            plan=plan.model_copy(update={"command": command}),
-            stage=stage,
-            members=members,
-            normalisation=normalisation,
-            samples=plan.members[stage.members].count,
-            environment=where,
-            output=output,
-            seed=seed,
-            stop=stop,
-        )
-        return lambda slot: program
-    setup = Setup(
-        arrays=plan.arrays,
-        members=members if final else {k: v for k, v in members.items() if k != "test"},
-        normalisation=normalisation,
-        precision=stage.precision,
-        settings=plan.settings,
-    )
-    states = folder / stage.name / "states" / claim.name(shard)
-    orders = Orders(plan, stage, setup, seed, weights if final else None, states)
-    python = places.python_of(where)
-    log = f"{stage.name.replace('/', '-')}-{claim.name(shard)}"
-    return lambda slot: Worker(orders, python, slot, tree.logs / f"{log}-{slot}.log", stop)
