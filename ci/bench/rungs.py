@@ -6,8 +6,8 @@ usage: ci/bench/rungs.py [--quick] [--data NAME ...] [--seeds N] [--share P] [--
 The same trainings, once to their end and once cut by rungs: CPU-seconds, and the best true value among the K best of
 either (true: mean over seeds on everything, from the truth of ci/bench/certificate.py). Then the whole search for the
 same shortlist length: step 1 and step 2 as the authors' programs do it (no rungs; 200 epochs without early stopping where
-the others have 100; KerasTuner) against ours (rungs; early stopping). KerasTuner's share is measured by ci/bench/engine.py;
-give its raw rows with --engine, or the figures that docs/benchmarks.md states are used. Prints::
+the others have 100; KerasTuner) against ours (rungs; early stopping). What KerasTuner costs is measured by
+ci/bench/engine.py: give its raw rows with --engine, or the figure below is used. Prints::
 
     RATIO rungs cost: PLAIN / RUNGS = X
     RATIO rungs regret: RUNGS / PLAIN = X
@@ -36,8 +36,8 @@ PATIENCE = 5
 """Epochs of step 2 without a better value after which ours stops."""
 
 KERASTUNER = 3.98
-"""CPU of KerasTuner and Keras for that of trainer mlp in bf16, same configurations and epochs, over the paper's space; used
-without --engine."""
+"""CPU of KerasTuner and Keras for that of trainer mlp in bf16, same configurations and epochs, over the paper's space;
+used without --engine."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,9 @@ def report(cases: Sequence[Case], ratio: float, measured: bool) -> bool:
     """Print the ratios; whether the goal is met."""
     for c in cases:
         print(
-            f"{c.data:12} seed {c.seed}: step 1 {c.plain:.2f} / {c.rungs:.2f} CPU-s = {c.plain / c.rungs:.2f}; best kept "
-            f"{c.regret_plain:.3f} plain, {c.regret_rungs:.3f} with rungs; {100 * c.same:.0f} % of the shortlist the same"
+            f"{c.data:12} seed {c.seed}: step 1 {c.plain:.2f} / {c.rungs:.2f} CPU-s = {c.plain / c.rungs:.2f}; best "
+            f"kept {c.regret_plain:.3f} plain, {c.regret_rungs:.3f} with rungs; {100 * c.same:.0f} % of the shortlist "
+            "the same"
         )
     cost = [c.plain / c.rungs for c in cases]
     regret = [c.regret_rungs / c.regret_plain for c in cases]
@@ -136,10 +137,10 @@ def report(cases: Sequence[Case], ratio: float, measured: bool) -> bool:
     # the authors' second step has twice the epochs and never stops
     both = [(c.plain + 2 * c.step2) / (c.rungs + c.step2_stopped) for c in cases]
     print(f"RATIO end to end, without KerasTuner: authors' way / ours = {told(both)}")
-    source = "measured by the engine's bench" if measured else "as docs/benchmarks.md states"
+    source = "measured by ci/bench/engine.py" if measured else "an earlier measurement"
     print(
-        f"RATIO end to end: authors' way / ours = {told([ratio * b for b in both])}: KerasTuner costs {ratio:.2f} times "
-        f"the same training ({source})"
+        f"RATIO end to end: authors' way / ours = {told([ratio * b for b in both])}: KerasTuner costs {ratio:.2f} "
+        f"times the same training ({source})"
     )
     return statistics.median(cost) >= 3 and statistics.median(regret) <= 1.001
 

@@ -246,12 +246,13 @@ def _options(
     step1 = aim.trials * (share * rate.full + rate.overhead) * aim.left
     free = SAFE * aim.budget * one_step - spent - step1
     most = min(aim.trials, max(1, int(free / full) - aim.extra))
-    options = []
-    for kept in [aim.kept] if aim.kept else _numbers(most):
-        kept = min(kept, aim.trials)
+    options: list[Option] = []
+    for kept in reversed([min(aim.kept, aim.trials)] if aim.kept else _numbers(most)):
         simulated = regret.predict(known, aim.search(kept), draws=400)
         cost = (spent + step1 + (kept + aim.extra) * full) / one_step
-        options.append(Option(share, kept, basis, simulated, high(simulated, scale, aim.confidence), cost))
+        # keeping less is never better: what the simulation says otherwise is its own noise
+        end = max(high(simulated, scale, aim.confidence), options[-1].high if options else 0.0)
+        options.append(Option(share, kept, basis, simulated, end, cost))
     return options
 
 
