@@ -5,8 +5,8 @@ usage: ci/bench/rungs.py [--quick] [--data NAME ...] [--seeds N] [--share P] [--
 
 The same trainings, once to their end and once cut by rungs: CPU-seconds, and the best true value among the K best of
 either (true: mean over seeds on everything, from the truth of ci/bench/certificate.py). Then the whole search for the
-same shortlist length: step 1 and step 2 as the authors' programs do it (no rungs; 200 epochs without early stopping where
-the others have 100; KerasTuner) against ours (rungs; early stopping). What KerasTuner costs is measured by
+same shortlist length: step 1 and step 2 as the authors' programs do it (no rungs; 200 epochs without early stopping
+where the others have 100; KerasTuner) against ours (rungs; early stopping). What KerasTuner costs is measured by
 ci/bench/engine.py: give its raw rows with --engine, or the figure below is used. Prints::
 
     RATIO rungs cost: PLAIN / RUNGS = X

@@ -51,6 +51,13 @@ def test_a_study_that_leaves_subset_and_keep_to_its_pilot_runs_to_its_end(tmp_pa
     share = min(s for s, _ in found.parts if s < 1)
     assert {f"{100 * share:g}%-0", f"{100 * share:g}%-1", f"{200 * share:g}%-0", "100%-0"} <= set(trained)
     assert any("of one step's cost" in words for words in said)
+    # no training of a pilot is one of the steps, or of another of its parts
+    numbers = [{r.replicate for r in results} for results in trained.values()]
+    assert all(len(of) == 1 and min(of) >= 100 for of in numbers)
+    assert len(set.union(*numbers)) == len(numbers)
+    merged = record.merge((tmp_path / "study").glob("pilot/*/*.jsonl"))
+    assert len(merged) == sum(map(len, trained.values()))
+    assert not (tmp_path / "study" / "weights").exists()
     # nothing is trained twice, and the same is decided
     again = pilot.run_pilot(frozen, work(progress=_refuse))
     assert (again.subset, again.keep) == (found.subset, found.keep)
@@ -67,19 +74,6 @@ def test_a_study_that_leaves_subset_and_keep_to_its_pilot_runs_to_its_end(tmp_pa
 
 def _refuse(progress: Progress) -> None:
     assert progress.done == progress.total
-
-
-def test_trainings_of_a_pilot_are_none_of_the_steps(tmp_path: Path) -> None:
-    path = study(tmp_path, *AUTO)
-    samples(tmp_path / "small.npz", 3000)
-    pilot.run_pilot(freeze.freeze(path, tmp_path / "study"), work())
-    trained = stages(tmp_path / "study")
-    numbers = [{r.replicate for r in results} for results in trained.values()]
-    assert all(len(of) == 1 and min(of) >= 100 for of in numbers)
-    assert len(set.union(*numbers)) == len(numbers)
-    merged = record.merge((tmp_path / "study").glob("pilot/*/*.jsonl"))
-    assert len(merged) == sum(map(len, trained.values()))
-    assert not (tmp_path / "study" / "weights").exists()
 
 
 def test_a_pilot_that_is_stopped_goes_on(tmp_path: Path) -> None:
