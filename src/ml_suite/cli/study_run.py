@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ml_suite.cli.options import shown
 
+if TYPE_CHECKING:
+    from ml_suite.search.freeze import Frozen
+
 INTERRUPTED = 130
+
+_LONG = 1800.0
+"""Seconds that a person is asked about."""
 
 
 class StudyPath(click.ParamType):  # type: ignore[type-arg]  # no generic before Click 8.3
@@ -79,37 +86,63 @@ def command(
     """
     from ml_suite.cli import say
     from ml_suite.cli.study_live import view
-    from ml_suite.search.run import Listener, Options, run
+    from ml_suite.search.freeze import freeze
+    from ml_suite.search.run import Listener, Options, run_frozen
     from ml_suite.search.stages import Stopped
     from ml_suite.trainers.process import stop_requests
 
     again = f"ml-suite study run {shown(file)}" + (f" --folder {shown(folder)}" if folder else "")
+    frozen = freeze(file, folder, click.echo)
+    if not _agreed(frozen, workers, yes):
+        say("nothing was started")
+        return 1
     with stop_requests() as stop:
         try:
             with view() as told:
-                listener = Listener(told.say, told.progress)
-                options = Options(folder, shard, workers, listener)
-                won = run(file, stop, options)
+                options = Options(folder, shard, workers, Listener(told.say, told.progress))
+                won = run_frozen(frozen, stop, options)
         except Stopped as stopped:
             say(f"{stopped.message}\n  It goes on from there: {again}")
             return INTERRUPTED
     if won is None:
         click.echo(f"This shard is done. When all are: {again}")
         return 0
-    _summary(file, folder)
+    _summary(frozen)
     return 0
 
 
-def _summary(file: Path, root: Path | None) -> None:
+def _agreed(frozen: Frozen, workers: int | None, yes: bool) -> bool:
+    """Say what it will cost, once, and ask a person where that is long."""
+    from ml_suite.errors import StudyError
+    from ml_suite.report.words import duration
+    from ml_suite.search import environment
+    from ml_suite.search.quoting import quote
+
+    if any(frozen.folder.records(stage) for stage in ("step1", "step2")):
+        return True
+    try:
+        made = quote(frozen)
+    except StudyError:
+        return True  # a program of one's own tells by running
+    at_once = workers or frozen.file.training.workers or environment.workers()
+    wall = made.seconds / at_once
+    share = f"{made.share:.1%} of training every trial on everything"
+    click.echo(f"roughly {duration(wall)} with {at_once} trainings at once: {share}")
+    if yes or wall < _LONG or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    return click.confirm("Start?", default=True)
+
+
+def _summary(frozen: Frozen) -> None:
     """Say what came of it."""
     from ml_suite.cli import study_words as words
     from ml_suite.cli.options import console, next_step
-    from ml_suite.config.study_file import parse
     from ml_suite.search.folder import Folder
     from ml_suite.search.look import look
 
-    name = parse(file)[0].study
-    known = look(Folder(root.absolute()) if root else Folder.named(name))
+    folder = frozen.folder
+    known = look(folder)
     click.echo()
     console().print(words.facts_table(words.facts(known) | words.files(known)))
-    next_step("ml-suite study show", shown(root) if root else name)
+    usual = folder == Folder.named(frozen.file.study)
+    next_step("ml-suite study show", frozen.file.study if usual else shown(folder.root))

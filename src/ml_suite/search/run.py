@@ -22,7 +22,7 @@ from ml_suite.search.stages import Report, run_stage
 from ml_suite.study import record, trials, two_step
 from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.certificate import Parts
-from ml_suite.study.contract import Selection, Shortlist, TrialResult
+from ml_suite.study.contract import Selection, Shortlist, TrialResult, TrialState
 from ml_suite.study.stage import Stage, Task
 
 Run = Callable[..., list[TrialResult]]
@@ -68,9 +68,13 @@ def run(file: Path, stop: Event, options: Options | None = None) -> Selection | 
         If the study has no result.
     """
     options = options or Options()
-    frozen = freeze.freeze(file, options.root, options.listener.say)
+    return run_frozen(freeze.freeze(file, options.root, options.listener.say), stop, options)
+
+
+def run_frozen(frozen: Frozen, stop: Event, options: Options) -> Selection | None:
+    """Run a study that is frozen already; see `run`."""
     try:
-        return run_frozen(frozen, stop, options)
+        return _run(frozen, stop, options)
     except OSError as error:
         raise StudyError(
             f"{error.filename or frozen.folder.root}: {(error.strerror or str(error)).lower()}",
@@ -78,8 +82,7 @@ def run(file: Path, stop: Event, options: Options | None = None) -> Selection | 
         ) from error
 
 
-def run_frozen(frozen: Frozen, stop: Event, options: Options) -> Selection | None:
-    """Run a study that is frozen already; see `run`."""
+def _run(frozen: Frozen, stop: Event, options: Options) -> Selection | None:
     say = options.listener.say
     work = partial(
         run_stage,
@@ -177,7 +180,12 @@ def _step2(frozen: Frozen, plan: ArrayPlan, chosen: Shortlist, work: Run) -> lis
         for trial in two_step.finalists(plan, chosen, results)
         for replicate in range(1, plan.choice.replicates)
     ]
-    return [*results, *work(plan, root, stage, again)] if again else results
+    if not again:
+        return results
+    # a candidate that failed just now is not tried again for this
+    lost = [r for r in results if r.state is TrialState.FAILED]
+    kept = [task for task in tasks if task.trial not in {r.trial for r in lost}]
+    return [*lost, *work(plan, root, stage, [*kept, *again])]
 
 
 def _tell_left_out(plan: ArrayPlan, folder: Folder, say: Callable[[str], None]) -> None:
