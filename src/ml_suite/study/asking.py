@@ -201,10 +201,11 @@ def _asking(plan: SearchPlan, number: int, ready: Space, before: Sequence[TrialR
     digest = hashlib.sha256(f"{plan.seed}/round/{number}".encode()).digest()
     with optuna_export.quiet():
         try:
+            told = optuna_export.trials(ready, _bounded(before, plan.direction))
             study = optuna.create_study(
-                direction=plan.direction, sampler=_made(name, int.from_bytes(digest[:4], "big"))
+                direction=plan.direction, sampler=_made(name, int.from_bytes(digest[:4], "big"), told)
             )
-            study.add_trials(optuna_export.trials(ready, _bounded(before, plan.direction)))
+            study.add_trials(told)
             yield study
         except ImportError as error:
             package = error.name or "one of its own"
@@ -227,7 +228,7 @@ def sampler(plan: SearchPlan) -> str:
     return plan.sampling.removeprefix(OPTUNA)
 
 
-def _made(name: str, seed: int) -> Any:
+def _made(name: str, seed: int, told: Sequence[Any]) -> Any:
     from optuna import samplers
 
     if name == "tpe":
@@ -235,10 +236,37 @@ def _made(name: str, seed: int) -> Any:
     if name == "gp":
         return samplers.GPSampler(seed=seed, warn_independent_sampling=False)
     if name == "cmaes":
-        return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+        # it does not go on from trials that are given to it, but it can start where they were good
+        start = _numeric(told) or None
+        return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False, source_trials=start)
     if name == "random":
         return samplers.RandomSampler(seed=seed)
     raise StudyError(f"there is no adaptive sampler {name}", "Write one of tpe, gp, cmaes, random.")
+
+
+def _numeric(told: Sequence[Any]) -> list[Any]:
+    """Complete trials with nothing but the numbers that all of them have; none where there are no such numbers."""
+    from optuna.distributions import CategoricalDistribution
+    from optuna.trial import TrialState as Theirs
+    from optuna.trial import create_trial
+
+    complete = [trial for trial in told if trial.state is Theirs.COMPLETE]
+    names = [
+        name
+        for name, distribution in (complete[0].distributions if complete else {}).items()
+        if all(name in trial.params for trial in told)
+        and not isinstance(distribution, CategoricalDistribution)
+        and not distribution.single()
+    ]
+    return [
+        create_trial(
+            value=trial.value,
+            params={name: trial.params[name] for name in names},
+            distributions={name: trial.distributions[name] for name in names},
+        )
+        for trial in complete
+        if names
+    ]
 
 
 def _bounded(results: Sequence[TrialResult], direction: str) -> list[TrialResult]:
