@@ -1,7 +1,8 @@
 """Trainings for the benches of the search: small networks on six data sets, each trained once.
 
 Every training is kept in ``$XDG_CACHE_HOME/ml-suite/bench/nets`` by what decides it, so a bench that is run again only
-computes. CPU-seconds are those of the first run.
+computes. CPU-seconds are those of the first run; where there are many trainings, they are fitted to steps, layers and
+arithmetic, for on a machine with other work the same training takes now more, now less.
 """
 
 from __future__ import annotations
@@ -10,20 +11,25 @@ import hashlib
 import json
 import os
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from ml_suite.home import cache
 from ml_suite.study import subset, trials
 from ml_suite.study.arrays import Arrays
+from ml_suite.trainers.mlp import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = cache() / "anemoi" / "bin" / "python"
 FOLDER = cache() / "bench" / "nets"
 VALIDATION = 1024
+MANY = 300
+"""Trainings from which their CPU-seconds are fitted."""
 
 SPACE: dict[str, dict[str, Any]] = {
     "layers": {"int": [1, 4]},
@@ -80,9 +86,9 @@ class Nets:
     """Trainings on one data set, remembered."""
 
     def __init__(self, data: Data, folder: Path = FOLDER) -> None:
-        settings = json.dumps([asdict(data), SPACE, 2], sort_keys=True)
+        made = json.dumps([asdict(data), SPACE, 2], sort_keys=True)
         self.data = data
-        self.folder = folder / f"{data.name}-{hashlib.sha256(settings.encode()).hexdigest()[:10]}"
+        self.folder = folder / f"{data.name}-{hashlib.sha256(made.encode()).hexdigest()[:10]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.draw = trials.drawing(SPACE, [], "random", 3)
         self.record = self.folder / "trainings.jsonl"
@@ -90,6 +96,7 @@ class Nets:
         self.spent = 0.0
         """CPU-seconds of trainings that were not remembered."""
         self.arrays, self.parts = self._data()
+        self.speed = self._fitted()
         self._process: subprocess.Popen[str] | None = None
 
     def train(self, trial: int, share: float, draw: int, seed: int) -> Trained:
@@ -109,7 +116,32 @@ class Nets:
             self.known[key] = self._train(trial, share, draw, seed)
             with self.record.open("a") as f:
                 f.write(json.dumps([key, asdict(self.known[key])]) + "\n")
-        return self.known[key]
+        found = self.known[key]
+        return found if self.speed is None else replace(found, seconds=float(self.speed @ self._work(key)))
+
+    def _work(self, key: str) -> NDArray[np.float64]:
+        """What the time of a training depends on: epochs, steps, steps by layers, and products."""
+        trial, share, *_ = key.split("/")
+        widths = settings.sizes(
+            settings.parse(self.draw(int(trial)), {"batch": self.data.batch}), *self.arrays.shape
+        )
+        samples = round(float(share) * self.data.samples)
+        steps = -(-samples // self.data.batch)
+        products = settings.flops(widths, samples, VALIDATION)
+        return self.data.epochs * np.array([1.0, steps, steps * len(widths), products])
+
+    def _fitted(self) -> NDArray[np.float64] | None:
+        """Seconds of each kind of work, by the median over what else the machine did; None with few trainings."""
+        if len(self.known) < MANY:
+            return None
+        work = np.array([self._work(key) for key in self.known])
+        seconds = np.array([found.seconds for found in self.known.values()])
+        weights = 1 / seconds
+        for _ in range(20):
+            speed, _ = nnls(work * weights[:, None], seconds * weights)
+            off = np.abs(work @ speed / seconds - 1)
+            weights = 1 / seconds / np.sqrt(np.maximum(off, 0.02))
+        return np.asarray(speed)
 
     def close(self) -> None:
         """End the process that trains."""
