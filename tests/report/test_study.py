@@ -134,6 +134,9 @@ def test_histograms_count_every_trial_once(report: Report, drawn: dict[str, Figu
     assert titles[:3] == ["val_mse", "hidden layers", "trainable parameters"]
     batch = next(p for p in drawn["histograms"].panels if p.x.title == "batch")
     assert [label for _, label in batch.x.ticks] == ["256", "1024", "4096"]
+    units = next(p for p in drawn["histograms"].panels if p.x.title == "units")
+    assert not units.x.ticks
+    assert units.x.log
 
 
 def test_learning_curves_are_few_enough_and_the_winner_is_among_them(

@@ -94,7 +94,7 @@ def whole_ticks(low: int, high: int) -> tuple[tuple[float, str], ...]:
 def _positions(low: float, high: float) -> list[float]:
     """Powers of ten where the axis is long, more between them where it is short."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    for mantissas in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+    for mantissas in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
         every = [m * 10.0**e for e in range(first, last + 1) for m in mantissas]
         inside = [float(f"{v:.6g}") for v in every if low <= v <= high]
         if len(inside) >= (4 if len(mantissas) == 1 else 3):

@@ -25,10 +25,13 @@ def tied(text: str) -> str:
 def regret(value: float, relative: bool) -> str:
     """Write a loss against the best.
 
-    >>> regret(0.0412, True), regret(0.0412, False)
-    ('4.1 %', '0.0412')
+    >>> regret(0.0412, True), regret(4.94, True), regret(0.0412, False)
+    ('4.1 %', '494 %', '0.0412')
     """
-    return f"{number(100 * value, 2)} %" if relative else number(value, 3)
+    if not relative:
+        return number(value, 3)
+    percent = 100 * value
+    return f"{percent:,.0f} %" if percent >= 10 else f"{number(percent, 2)} %"
 
 
 def duration(seconds: float | None) -> str:

@@ -33,10 +33,18 @@ def agreement(view: View) -> Figure | None:
             "relation. "
         )
     if regrets:
+        when = " and ".join(
+            words
+            for words, known in (
+                ("as predicted before the search", found.regret),
+                ("as judged after step 2", found.realised),
+            )
+            if known
+        )
         caption += (
-            "The last panel is the regret, what the winner loses against the best of all trials: as predicted before "
-            "the search, and as judged after step 2, each from 0 to the end of its interval at "
-            f"{percent(found.confidence)} confidence, with the expected value marked."
+            f"The last panel is the regret, what the winner loses against the best of all trials, {when}: from 0 to "
+            f"the end of its interval at {percent(found.confidence)} confidence, with the expected value marked. The "
+            "dotted line is what the study accepts."
         )
     return Figure("agreement", "certificate", "Agreement", caption.strip(), panels, min(len(panels), 4))
 

@@ -83,8 +83,8 @@ def inference(view: View) -> Figure | None:
     if len(timed) > 1:
         panels.append(_time_by_size(view, timed, title))
     caption = (
-        "What a model costs where it is used: one forward pass of one sample on one core. Left: the metric against "
-        "this time; the line is the best that was reached within a time. Right: the time against the size. "
+        "What a model costs where it is used: one forward pass of one sample on one core. First the metric against "
+        "this time; the line is the best that was reached within a time. Then the time against the size. "
         f"{lightest}"
     )
     return Figure("inference", SECTION, "Inference time", caption.strip(), panels)

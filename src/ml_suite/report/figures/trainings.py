@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -34,7 +34,7 @@ def learning_curves(view: View) -> Figure | None:
         return None
     caption = "The metric after each validation, one line a training."
     if len(panels) > 1:
-        caption += " Left on the subset, right on all data; mind the different scales."
+        caption += " First on the subset, then on all data; mind the different scales."
     if view.report.rungs:
         caption += " Dotted lines: where cohorts of step 1 were cut to their best part."
     if hidden:
@@ -52,17 +52,21 @@ def histograms(view: View) -> Figure | None:
         return None
     best = entries[: max(5, len(entries) // 10)]
     panels = [_metric_histogram(view, entries)]
-    quantities: list[tuple[str, list[Any], list[Any], bool | None]] = [
-        ("hidden layers", *_both(entries, best, lambda r: r.depth), False),
-        ("trainable parameters", *_both(entries, best, lambda r: r.parameters), None),
+    sizes: list[tuple[str, Callable[[Row], Any]]] = [
+        ("hidden layers", lambda row: row.depth),
+        ("trainable parameters", lambda row: row.parameters),
     ]
-    for name in _names(view)[: PANELS - 3]:
-        if not name.rsplit(".", 1)[-1].endswith("layers"):
-            key = partial(_param, name)
-            quantities.append((name, *_both(entries, best, key), _logarithmic(view, name)))
-    for name, every, good, log in quantities:
+    for name, key in sizes:
+        every, good = _both(entries, best, key)
         if len(set(every)) > 1:
-            panels.append(_histogram(name, every, good, log))
+            panels.append(_histogram(name, every, good, None))
+    for name in _names(view)[: PANELS - 3]:
+        if name.rsplit(".", 1)[-1].endswith("layers"):
+            continue
+        every, good = _both(entries, best, partial(_param, name))
+        if len(set(every)) > 1:
+            side_by_side = _few(view, name, every)
+            panels.append(_histogram(name, every, good, _logarithmic(view, name), side_by_side))
     caption = (
         f"Grey: all {len(entries):,} complete trials; outline: the best {len(best):,} of them. Where the "
         "outline stands above grey, a value is more frequent among good models than it was tried. The first panel "
@@ -153,13 +157,15 @@ def _metric_histogram(view: View, entries: list[Entry]) -> Panel:
     return Panel(x, _share_axis(), layers)
 
 
-def _histogram(name: str, every: list[Any], good: list[Any], log: bool | None) -> Panel:
+def _histogram(
+    name: str, every: list[Any], good: list[Any], log: bool | None, side_by_side: bool = False
+) -> Panel:
     numbers = all(isinstance(v, int | float) for v in every)
     whole = numbers and all(float(v).is_integer() for v in every)
-    if numbers and len(set(every)) > 12 and not (whole and max(every) - min(every) <= 24):
+    if numbers and not side_by_side and not (whole and max(every) - min(every) <= 24):
         x = value_axis(name, every, log=log)
         edges = _edges((min(every), max(every)), x.log, BINS)
-    elif whole and max(every) - min(every) <= 24:
+    elif whole and not side_by_side:
         low, high = int(min(every)), int(max(every))
         x = Axis(name, range=(low - 0.7, high + 0.7), ticks=whole_ticks(low, high))
         edges = [n - 0.5 for n in range(low, high + 2)]
@@ -252,7 +258,8 @@ def _logarithmic(view: View, name: str) -> bool | None:
 
 def _few(view: View, name: str, every: list[Any]) -> bool:
     """Values that were chosen one by one are shown side by side."""
-    listed = view.report.space.get(name, {}).get("choice") is not None
+    space = view.report.space.get(name, {})
+    listed = space.get("choice") is not None and space.get("per") is None
     return listed and len({_label(v) for v in every}) <= 12
 
 
