@@ -174,12 +174,11 @@ class Network:
         source = self.x
         for i, (weights, biases) in enumerate(zip(self.w, self.b, strict=True)):
             taken, made = self._ins[i][:rows], self._outs[i][:rows]
-            if i == last:
+            if i == last and self.plan.half[last]:
                 # what is predicted is never rounded to bf16, in which numbers near 1 are 0.004 apart
                 weights, biases = self.master()[last]
-                taken = source[:rows]
-                if taken.dtype != self._fp32:
-                    taken = self.pool.get("last", rows, self.plan.widths[last])
+                single = source.dtype == self._fp32
+                taken = source[:rows] if single else self.pool.get("last", rows, self.plan.widths[last])
             if taken.dtype != source.dtype:
                 calls.append(partial(taken.copy_, source[:rows]))
             calls.append(partial(torch.addmm, biases, taken, weights.t(), out=made))
