@@ -256,3 +256,21 @@ def test_the_modules_load_optuna_only_when_they_are_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_without_optuna_the_error_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['optuna'] = None\n"
+        "from ml_suite.errors import StudyError\n"
+        "from ml_suite.study import asking, optuna_export, optuna_import\n"
+        "from tests.study.results import plan, result\n"
+        "of = plan(sampling='optuna:tpe')\n"
+        "for ask in (lambda: optuna_export.export(of, [], 'journal:x'), lambda: optuna_import.names('journal:x'),\n"
+        "            lambda: asking.ask(of, 1, [1], [result(0, 0.5)])):\n"
+        "    try: ask()\n"
+        "    except StudyError as error: print(error.message)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd()
+    )
+    assert done.stdout.splitlines() == ["optuna is not installed on this machine"] * 3

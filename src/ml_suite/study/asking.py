@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -141,11 +141,18 @@ def settle(
         study=plan.study,
         round=number,
         sampler=sampler(plan),
-        software=version("optuna"),
+        software=_version(),
         seen=len(told),
         trials=ask(plan, number, trials, told),
     )
     return _published(file(folder, number), draws)
+
+
+def _version() -> str:
+    try:
+        return version("optuna")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def fitting(plan: SearchPlan, results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -195,11 +202,11 @@ def _new(study: Any, ready: Space, seed: int, trial: int, taken: list[dict[str, 
 
 @contextmanager
 def _asking(plan: SearchPlan, number: int, ready: Space, before: Sequence[TrialResult]) -> Iterator[Any]:
-    import optuna
-
     name = sampler(plan)
     digest = hashlib.sha256(f"{plan.seed}/round/{number}".encode()).digest()
     with optuna_export.quiet():
+        import optuna
+
         try:
             told = optuna_export.trials(ready, _bounded(before, plan.direction))
             study = optuna.create_study(

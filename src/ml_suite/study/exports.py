@@ -10,11 +10,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_suite import atomic
+from ml_suite.errors import StudyError
 from ml_suite.study.contract import SearchPlan, TrialResult
 from ml_suite.study.record import key
 
@@ -88,10 +90,17 @@ def write_parquet(path: Path, results: Sequence[TrialResult], plan: SearchPlan |
     ------
     OSError
         As the file system says.
+    StudyError
+        If pyarrow is not installed.
     """
-    import pyarrow
-    from pyarrow import parquet
-
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        raise StudyError(
+            f"Parquet needs {error.name}, which is not installed on this machine",
+            f"Run: {sys.executable} -m pip install 'ml-suite[study]'    Or write CSV.",
+        ) from error
     table = pyarrow.table({name: _array(name, values) for name, values in columns(results).items()})
     if plan is not None:
         told = {"study", "suite", "metric", "direction", "seed", "space", "constraints", "sampling", "subset"}

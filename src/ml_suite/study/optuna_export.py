@@ -7,6 +7,7 @@ of lists are named ``units[0]``; what Optuna has no place for is in the user att
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -158,9 +159,20 @@ def _naive(when: datetime) -> datetime:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without Optuna's own messages, of which there is one for each trial."""
-    import optuna
+    """Without Optuna's own messages, of which there is one for each trial.
 
+    Raises
+    ------
+    StudyError
+        If it is not installed.
+    """
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        raise StudyError(
+            f"{error.name} is not installed on this machine",
+            f"Run: {sys.executable} -m pip install 'optuna>=5,<6'",
+        ) from error
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

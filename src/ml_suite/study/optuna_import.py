@@ -34,9 +34,9 @@ def names(url: str) -> list[str]:
     StudyError
         If it cannot be read.
     """
-    import optuna
-
     with quiet(), optuna_storage.reading(url) as storage:
+        import optuna
+
         return sorted(optuna.get_all_study_names(storage))
 
 
@@ -48,9 +48,9 @@ def read(url: str, name: str | None = None) -> Imported:
     StudyError
         If there is none of that name, it has several metrics, or no parameters.
     """
-    import optuna
-
     with quiet(), optuna_storage.reading(url) as storage:
+        import optuna
+
         there = sorted(optuna.get_all_study_names(storage))
         if name is None and len(there) == 1:
             name = there[0]
