@@ -39,6 +39,9 @@ KERASTUNER = 3.98
 """CPU of KerasTuner and Keras for that of trainer mlp in bf16, same configurations and epochs, over the paper's space;
 used without --engine."""
 
+ENOUGH = 30
+"""Rows of the engine's bench that make a ratio."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -108,6 +111,10 @@ def kerastuner(path: Path | None) -> float:
     if path is None:
         return KERASTUNER
     rows = [json.loads(line) for line in path.read_text().splitlines()]
+    if len(rows) < ENOUGH:
+        raise SystemExit(
+            f"{path} has {len(rows)} configurations, {ENOUGH} are needed: let ci/bench/engine.py go on"
+        )
     ours = sum(r["bf16"]["cpu"] * r["kt"]["epochs"] / r["bf16"]["epochs"] for r in rows)
     return float(sum(r["kt"]["cpu"] for r in rows) / ours)
 

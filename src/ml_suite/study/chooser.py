@@ -40,7 +40,7 @@ ANCHORS = 12
 PART = 0.45
 """Most of the budget that the pilot may spend; the search needs the rest."""
 
-SAFE = 0.86
+SAFE = 0.87
 """Part of the budget that is planned with: how long trainings take is only known on the average."""
 
 FEW = 4
@@ -173,7 +173,7 @@ def decide(sizes: Sequence[Sized], aim: Aim, rate: Rate, spent: float, scale: Sc
     good = [o for o in within if o.high <= aim.regret and o.cost <= budget]
     if good:
         return Decision(min(good, key=lambda o: (o.cost, o.high)), good=True)
-    return Decision(min(within, key=lambda o: (o.high, o.cost)), good=False)
+    return Decision(min(within, key=lambda o: (o.high, -o.kept)), good=False)
 
 
 def high(simulated: Simulated, scale: Scale, confidence: float) -> float:
