@@ -91,6 +91,14 @@ def test_another_version_of_the_program_is_another_study(tmp_path: Path) -> None
     assert len(studies) == 2
 
 
+def test_other_code_of_the_trainer_is_another_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = freeze.settle(frozen(tmp_path))
+    record.append(tmp_path / "study" / "step1" / "0-of-1.jsonl", result(0, 0.5, study=plan.study))
+    monkeypatch.setattr("ml_suite.search.environment.trainer_version", lambda: "0" * 16)
+    with pytest.raises(StudyError, match=r"software\.trainer-mlp: [0-9a-f]{16} -> 0{16}"):
+        freeze.settle(frozen(tmp_path))
+
+
 def test_a_study_with_finished_trials_does_not_become_another_one(tmp_path: Path) -> None:
     plan = freeze.settle(frozen(tmp_path))
     record.append(tmp_path / "study" / "step1" / "0-of-1.jsonl", result(0, 0.5, study=plan.study))

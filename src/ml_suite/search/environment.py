@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -59,6 +60,19 @@ def software(environment: Path) -> dict[str, str]:
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise StudyError(f"{argv[0]} does not answer: {error}", "Is the environment damaged?") from error
     return dict(sorted(found.items()))
+
+
+_TRAINING = ("data", "device", "loop", "network", "precision", "settings")
+"""Modules of trainer mlp that decide what a training gives."""
+
+
+def trainer_version() -> str:
+    """Digest of the code of trainer mlp: other arithmetic is another study."""
+    folder = Path(ml_suite.__file__).parent / "trainers" / "mlp"
+    digest = hashlib.sha256()
+    for name in _TRAINING:
+        digest.update((folder / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def gpus() -> list[str]:

@@ -223,7 +223,9 @@ def _precision(study: StudyFile, folder: Folder) -> dict[str, Literal["fp32", "b
 
 
 def _program(study: StudyFile, beside: Path) -> dict[str, str]:
-    """Versions of the files that the program is made of."""
+    """Versions of the code that trains: of trainer mlp, or of the files that the program is made of."""
+    if study.training.trainer == "mlp":
+        return {"trainer-mlp": environment.trainer_version()}
     return {
         name: hashlib.sha256((beside / name).read_bytes()).hexdigest()[:16] for name in study.training.files
     }
