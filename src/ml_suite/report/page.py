@@ -20,6 +20,7 @@ from ml_suite.report.summary import NOT_RUN
 from ml_suite.report.words import duration, headline, number, regret, tied, weights_line
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from markupsafe import Markup
 
 GROUND = {
@@ -73,23 +74,14 @@ class Shown:
 
 def render(report: Report) -> str:
     """Write the page."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ml_suite.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, duration=duration, text=rows.text, regret=regret, tied=tied)
     scripts = [_plotly(), _script()]
     sections: dict[str, list[Shown]] = {}
     for figure in figures(report):
         sections.setdefault(figure.section, []).append(_shown(figure))
     order = rows.order(report)
-    return environment.get_template("page.html").render(
+    return _template().render(
         r=report,
         headline=headline(report),
         weights=weights_line(report),
@@ -112,6 +104,21 @@ def render(report: Report) -> str:
         shown=rows.SHOWN,
         not_run=NOT_RUN,
     )
+
+
+@cache
+def _template() -> Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ml_suite.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, duration=duration, text=rows.text, regret=regret, tied=tied)
+    return environment.get_template("page.html")
 
 
 def _shown(figure: Figure) -> Shown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,11 +110,13 @@ def text(given: Any) -> str:
     return f"{given:.4g}" if isinstance(given, float) else "" if given is None else str(given)
 
 
-def _short(value: float | None, digits: int = 6) -> float | None:
-    return None if value is None else float(f"{value:.{digits}g}")
+def _short(given: float | None, digits: int = 6) -> float | None:
+    """Fewer digits; what is not finite, or is not after rounding, cannot be told in JSON."""
+    rounded = None if given is None else float(f"{given:.{digits}g}")
+    return rounded if rounded is not None and math.isfinite(rounded) else None
 
 
-def _param(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    return value if type(value) is int or value is None else text(value)
+def _param(given: Any) -> Any:
+    if isinstance(given, float):
+        return _short(given, 5)
+    return given if type(given) is int or given is None else text(given)

@@ -11,6 +11,8 @@ from ml_suite.report.figure import Axis
 
 DECADES = 1.0
 """Positive values that span more powers of ten than this get a logarithmic axis."""
+LARGEST = 307
+"""Power of ten that a floating-point number still holds."""
 FAR = 8.0
 """Values further from the quartiles than so many times the distance between them are left outside a linear axis."""
 
@@ -53,7 +55,7 @@ def widened(low: float, high: float, log: bool, margin: float = 0.05) -> tuple[f
     if log:
         a, b = math.log10(low), math.log10(high)
         room = (b - a) * margin or 0.2
-        return 10 ** (a - room), 10 ** (b + room)
+        return 10 ** max(a - room, -LARGEST), 10 ** min(b + room, LARGEST)
     room = (high - low) * margin or abs(high) * 0.1 or 0.5
     return low - room, high + room
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,8 +64,9 @@ def _row(result: TrialResult, place: int | None, selection: Selection | None, ro
 
 
 def value(row: Row) -> float | None:
-    """What a training reached; of one that was cut, its best so far."""
-    return row.best if row.value is None and row.state is TrialState.PRUNED else row.value
+    """What a training reached; of one that was cut, its best so far; None when it is not a finite number."""
+    found = row.best if row.value is None and row.state is TrialState.PRUNED else row.value
+    return found if found is not None and math.isfinite(found) else None
 
 
 def depth(params: Mapping[str, Any]) -> int | None:

@@ -19,10 +19,13 @@ def show(report: Report, console: Console) -> None:
     """Print it."""
     from rich.text import Text
 
-    console.print(Text(f"{report.suite}, cycle {report.cycle}", style="bold"))
+    name = f"{report.suite}, cycle {report.cycle}" if report.cycle else report.suite
+    console.print(Text(name, style="bold"))
     console.print(Text(headline(report)))
     if words := weights_line(report):
         console.print(Text(words))
+    if report.certificate:
+        console.print(Text(report.certificate.sentence))
     for words in report.missing:
         console.print(Text(f"not there yet: {words}", style="yellow"))
     rows = sorted((r for r in report.rows), key=lambda r: (-r.step, r.rank or 10**9, r.trial))

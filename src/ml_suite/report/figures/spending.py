@@ -10,7 +10,7 @@ from ml_suite.report.words import duration
 GRID = 49
 OVERHEAD = 0.0005
 """Cost of a trial whatever its data, as a part of one on all data, from which on it is worth a word."""
-LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 def share(model: CostModel, subset: float, keep: float) -> float:
@@ -41,8 +41,10 @@ def cost_map(view: View) -> Figure | None:
     low = min(1e-3, model.subset / 3, model.keep / 3 if model.keep else 1e-3)
     places = [low * (1 / low) ** (i / (GRID - 1)) for i in range(GRID)]
     z = [[share(model, p, k) for p in places] for k in places]
-    least = min(min(row) for row in z)
-    levels = [level for level in LEVELS if level > least * 1.05]
+    least, most = min(map(min, z)), max(map(max, z))
+    levels = [level for level in LEVELS if least * 1.05 < level < most]
+    if not levels:
+        return None
     labels = [
         (at, at, f"{100 * level:g} %") for level in levels if (at := _diagonal(model, level)) and low < at < 1
     ]

@@ -76,4 +76,5 @@ def _number(value: float | None, digits: int) -> float | int | None:
         return None
     if float(value).is_integer() and abs(value) < 1e15:
         return int(value)
-    return float(f"{value:.{digits}g}")
+    rounded = float(f"{value:.{digits}g}")
+    return rounded if math.isfinite(rounded) else None
