@@ -133,7 +133,7 @@ def main() -> None:
             statistics.median(parts[i] for parts in theirs[kind]) / (count // 5) * 1000 for i in (0, 4)
         )
         print(
-            f"optuna {kind:18} {spread(scaled, 1)}: measured {count:,} trials, scaled by {options.trials / count:g}"
+            f"optuna {kind:18} {spread(scaled, 1)}: measured {count:,} trials, scaled by {options.trials / count:.0f}"
         )
         print(f"  a trial                 {first:.2f} ms in the first fifth, {last:.2f} ms in the last")
         pairs = [b / a for a, b in zip(total, scaled, strict=True)]
