@@ -17,10 +17,16 @@ from pathlib import Path
 import pytest
 
 from ml_suite.cli import main
+from ml_suite.cli import study_words as words
 from ml_suite.cli.study_live import left, line, title
+from ml_suite.search.folder import Folder
+from ml_suite.search.look import look
 from ml_suite.search.stages import Progress
-from ml_suite.study.contract import TrialState
+from ml_suite.study import record, two_step
+from ml_suite.study.contract import Choice, TrialState
 from tests.search.studies import TEXT, samples, study
+from tests.study.results import plan as study_plan
+from tests.study.results import result
 
 PROGRAM = """\
 import json, sys, time
@@ -202,3 +208,17 @@ def test_a_line_says_what_matters() -> None:
     told = line(progress(states={TrialState.COMPLETE: 2, TrialState.PRUNED: 1}))
     assert told == "step 1: 3 of 9, 2 complete, 1 pruned, about 60 s left, 30 s of CPU"
     assert title("pilot/5%-0") == "pilot 5%-0"
+
+
+def test_a_control_that_beats_the_winner_is_told(tmp_path: Path) -> None:
+    made = study_plan(trials=6, keep=1, choice=Choice(controls=1))
+    chosen = two_step.shortlist(made, [result(i, i / 10, study=made.study) for i in range(6)])
+    trained = [result(0, 0.5, step=2, study=made.study), result(3, 0.4, step=2, study=made.study)]
+    made.save(tmp_path / "plan.json")
+    chosen.save(tmp_path / "shortlist.json")
+    for one in trained:
+        record.append(tmp_path / "step2" / "0.jsonl", one)
+    two_step.select(made, chosen, trained).save(tmp_path / "selection.json")
+    told = words.facts(look(Folder(tmp_path)))
+    assert told["winner"].startswith("trial 0: m 0.5")
+    assert told["control"].startswith("trial 3, from the middle of step 1, reached 0.4")

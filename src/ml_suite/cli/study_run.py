@@ -127,7 +127,8 @@ def _agreed(frozen: Frozen, workers: int | None, yes: bool) -> bool:
     at_once = workers or frozen.file.training.workers or environment.workers()
     wall = made.seconds / at_once
     share = f"{made.share:.1%} of training every trial on everything"
-    click.echo(f"roughly {duration(wall)} with {at_once} trainings at once: {share}")
+    long = f"roughly {duration(wall)}" if wall >= 60 else "less than a minute of training"
+    click.echo(f"{long} with {at_once} at once: {share}")
     if yes or wall < _LONG or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return True
     return click.confirm("Start?", default=True)

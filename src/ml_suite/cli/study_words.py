@@ -61,6 +61,7 @@ def facts(known: Known) -> dict[str, str]:
         )
     if known.selection is not None:
         found |= winner(known.selection, known.network)
+        found |= controls(known)
     if known.cost is not None:
         found["cost"] = cost(known)
     if known.certificate is not None:
@@ -89,6 +90,21 @@ def winner(selection: Selection, network: Network | None) -> dict[str, str]:
     if (test := result.metrics.get("test_loss")) is not None:
         told["test"] = f"test_loss {number(test, 6)}, on samples that decided nothing"
     return told
+
+
+def controls(known: Known) -> dict[str, str]:
+    """Say so where a control, which cannot win, did better than the winner."""
+    from ml_suite.study.ranking import rank, signed
+
+    selection, direction = known.selection, known.plan.direction
+    drawn = {c.trial for c in (known.shortlist.candidates if known.shortlist else ()) if c.role == "control"}
+    best = rank([r for r in known.of_step(2) if r.trial in drawn], direction)[:1]
+    if selection is None or not best or best[0].value is None:
+        return {}
+    if signed(best[0].value, direction) >= signed(selection.value, direction):
+        return {}
+    text = f"trial {best[0].trial}, from the middle of step 1, reached {number(best[0].value, 6)}"
+    return {"control": f"{text}: the ranking of step 1 is worth little here; try a larger subset"}
 
 
 def cost(known: Known) -> str:
