@@ -224,3 +224,17 @@ def test_unknown_rules_name_what_can_be_written() -> None:
     trained = [result(i, 0.1, step=2, parameters=1) for i in range(2)]
     with pytest.raises(StudyError, match="a winner cannot be chosen by 'heaviest'"):
         select(asked, chosen, trained)
+
+
+def test_a_narrower_search_keeps_the_best_and_draws_between_the_others() -> None:
+    asked = plan(trials=10, keep=3, choice=Choice(narrow=4, controls=1))
+    chosen = shortlist(asked, [result(i, i / 10) for i in range(10)])
+    roles = [c.role for c in chosen.candidates]
+    assert roles == ["ranked", "narrowed", "narrowed", "narrowed", "narrowed", "control"]
+    assert chosen.candidates[0].trial == 0
+    drawn = chosen.candidates[1:5]
+    assert all(c.value is None and c.trial >= 10 and 0.0 <= c.params["x"] <= 0.2 for c in drawn)
+    trained = [result(c.trial, 0.5, step=2, params=c.params) for c in chosen.candidates]
+    trained[2] = result(drawn[1].trial, 0.1, step=2, params=drawn[1].params)
+    won = select(asked, chosen, trained)
+    assert (won.trial, won.step1_value, won.params) == (drawn[1].trial, None, drawn[1].params)
