@@ -122,14 +122,15 @@ class Drawing:
         from rich.text import Text
 
         grid = Table.grid(padding=(0, 2))
-        for progress in self._stages.values():
+        stages = list(self._stages.values())  # drawn in a thread of its own
+        for progress in stages:
             grid.add_row(*_row(progress, max(8, min(_BAR, self._live.console.width - 75))))
         parts: list[RenderableType] = [grid]
-        running = [p for p in self._stages.values() if p.done < p.total]
+        running = [p for p in stages if p.done < p.total]
         if running and (best := running[-1].best) is not None:
             told = f"best {number(best.value, 6)}  trial {best.trial}: {params(best.params)}"
             parts.append(Text(told, style="green", overflow="ellipsis", no_wrap=True))
-        if cpu := sum(p.cpu_seconds for p in self._stages.values()):
+        if cpu := sum(p.cpu_seconds for p in stages):
             parts.append(
                 Text(f"{duration(cpu)} of CPU so far; Ctrl-C stops, and a new run goes on", style="dim")
             )
