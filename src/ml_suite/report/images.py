@@ -28,6 +28,8 @@ WIDTH, HEIGHT = 4.4, 3.3
 """Inches of one panel among several."""
 ALONE = (6.4, 4.2)
 """Inches of the only panel."""
+MARK = 28.0
+"""Least area of a mark in the legend, in square points."""
 STYLE: Any = {
     "font.size": 9,
     "font.family": "DejaVu Sans",
@@ -173,10 +175,19 @@ def _legend(canvas: Canvas, axes: Sequence[Axes], layers: list[Layer]) -> None:
             found.setdefault(name, handle)
     names = [name for name in wanted if name in found]
     if names:
-        canvas.legend(
+        from matplotlib.collections import PathCollection
+
+        # inches of the longest name with its mark
+        each = 0.067 * max(map(len, names)) + 0.5
+        legend = canvas.legend(
             [found[n] for n in names],
             names,
             loc="outside upper left",
-            ncols=min(len(names), 5),
+            ncols=max(1, min(len(names), int(canvas.get_figwidth() / each))),
             handlelength=1.6,
         )
+        for mark in legend.legend_handles:
+            # marks of a large cloud are too small and pale to be recognised
+            if isinstance(mark, PathCollection):
+                mark.set_sizes([max(MARK, *mark.get_sizes())])
+                mark.set_alpha(1.0)
