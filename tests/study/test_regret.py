@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_suite.study import regret
-from ml_suite.study.regret import Evidence, Scale, Search
+from ml_suite.study import losses, regret
+from ml_suite.study.losses import Scale
+from ml_suite.study.regret import Evidence, Search
 
 
 def evidence(
@@ -144,7 +145,7 @@ def test_missing_values_have_no_loss() -> None:
 
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30, unique=True))
 def test_normal_scores_keep_the_order(values: list[float]) -> None:
-    scores = regret.normal_scores(values)
+    scores = losses.normal_scores(values)
     assert np.isfinite(scores).all()
     assert (np.argsort(scores) == np.argsort(values)).all()
     assert scores.sum() == pytest.approx(0.0, abs=1e-6)
@@ -154,5 +155,5 @@ def test_noise_is_that_of_the_better_half() -> None:
     random = np.random.default_rng(0)
     good = np.linspace(0, 0.1, 200) + 0.05 * random.standard_normal((2, 200))
     bad = 50 + 3 * random.standard_normal((2, 200))
-    assert regret.spread(np.hstack([good, bad])) == pytest.approx(0.05, rel=0.15)
-    assert np.isnan(regret.spread(np.zeros((1, 5))))
+    assert losses.spread(np.hstack([good, bad])) == pytest.approx(0.05, rel=0.15)
+    assert np.isnan(losses.spread(np.zeros((1, 5))))

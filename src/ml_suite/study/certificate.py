@@ -22,7 +22,8 @@ from ml_suite.study.contract import Document, SearchPlan, Selection, TrialResult
 from ml_suite.study.copula import Agreement
 from ml_suite.study.evidence import Basis, Sized
 from ml_suite.study.judgement import Realised
-from ml_suite.study.regret import Evidence, Scale, Search
+from ml_suite.study.losses import Scale
+from ml_suite.study.regret import Evidence, Search
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,7 +18,8 @@ from ml_suite.study import copula
 from ml_suite.study import regret as regrets
 from ml_suite.study.contract import TrialResult, TrialState
 from ml_suite.study.copula import Agreement
-from ml_suite.study.regret import Evidence, Scale
+from ml_suite.study.losses import Scale, normal_scores, spread
+from ml_suite.study.regret import Evidence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,7 +162,7 @@ def transfers(
 def noise(sizes: Sequence[Sized]) -> float:
     """Noise of training at the largest size with replicates; NaN without any."""
     for size in sorted(sizes, key=lambda s: -s.share):
-        if not math.isnan(found := regrets.spread(size.losses)):
+        if not math.isnan(found := spread(size.losses)):
             return found
     return math.nan
 
@@ -226,7 +227,7 @@ def _pairs(
     losses = full.mean
     scores, pairs = [], []
     for row in size.losses:
-        found = regrets.normal_scores(row)
+        found = normal_scores(row)
         known = np.isfinite(found) & np.isfinite(losses)
         scores.append(found[known])
         pairs.append(losses[known])

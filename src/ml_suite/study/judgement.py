@@ -11,7 +11,8 @@ from ml_suite.study import chooser, copula, evidence, regret
 from ml_suite.study.contract import Document, SearchPlan, Selection, TrialResult, TrialState
 from ml_suite.study.copula import Agreement
 from ml_suite.study.evidence import Sized
-from ml_suite.study.regret import Evidence, Scale
+from ml_suite.study.losses import Scale, normal_scores
+from ml_suite.study.regret import Evidence
 
 if TYPE_CHECKING:
     pass
@@ -64,7 +65,7 @@ def judge(
         for i, trial in enumerate(full.trials):
             if trial in second or not math.isfinite(full.mean[i]):
                 continue
-            place = regret.normal_scores(size.mean[[i]], complete)[0]
+            place = normal_scores(size.mean[[i]], complete)[0]
             if math.isfinite(place):
                 pairs.append((float(place), float(full.mean[i])))
     if len(pairs) < regret.LEAST:
@@ -109,7 +110,7 @@ def _scores(step1: Sequence[TrialResult], scale: Scale) -> dict[int, float]:
         order += [
             r.trial for _, r in sorted(zip(losses, group, strict=True), key=lambda x: (x[0], x[1].trial))
         ]
-    return dict(zip(order, regret.normal_scores(range(len(order))).tolist(), strict=True)) if order else {}
+    return dict(zip(order, normal_scores(range(len(order))).tolist(), strict=True)) if order else {}
 
 
 def _losses(step2: Sequence[TrialResult], scale: Scale) -> Mapping[int, list[float]]:

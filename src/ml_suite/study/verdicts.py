@@ -9,7 +9,8 @@ from ml_suite.quantities import format_fraction
 from ml_suite.study import chooser, copula, evidence, regret
 from ml_suite.study.evidence import Basis, Sized
 from ml_suite.study.judgement import Realised
-from ml_suite.study.regret import Evidence, Scale, Search
+from ml_suite.study.losses import Scale
+from ml_suite.study.regret import Evidence, Search
 
 
 @dataclass(frozen=True)
