@@ -79,7 +79,9 @@ def written(report: Report, html: Path | None, figures: Path | None) -> list[str
             from ml_suite.report.images import write
 
             count = len(write(report, figures))
-            told.append(f"wrote {count} files in {shown(figures)}" if count else "there is no figure to draw yet")
+            told.append(
+                f"wrote {count} files in {shown(figures)}" if count else "there is no figure to draw yet"
+            )
     except ImportError as error:
         raise MlSuiteError(
             f"the report needs {error.name}, which is not installed", "Run: pip install 'ml-suite[study]'"

@@ -67,7 +67,8 @@ def subset(samples: NDArray[int64], share: float, seed: int, batch: int = 1) -> 
     if count < max(batch, 1):
         enough = min(100.0, 100 * max(batch, 1) / max(len(samples), 1))
         raise StudyError(
-            f"a subset of {format_fraction(share)} of {len(samples):,} samples has {count:,}, and a batch has {batch:,}",
+            f"a subset of {format_fraction(share)} of {len(samples):,} samples has {count:,}, "
+            f"and a batch has {batch:,}",
             f"Write at least `subset: {_rounded_up(enough)}%`, or a smaller batch."
             if len(samples) >= batch
             else "Write a smaller batch; the training data have fewer samples than one.",

@@ -150,7 +150,8 @@ def _require_replicates(plan: SearchPlan, last: Sequence[int], known: Known) -> 
     absent = [t for t in last if any((t, i) not in known for i in range(1, plan.choice.replicates))]
     if absent:
         raise StudyError(
-            f"{len(absent)} of {len(last)} finalists have fewer trainings than {plan.choice.replicates}: trial {few(absent)}",
+            f"{len(absent)} of {len(last)} finalists have fewer trainings than {plan.choice.replicates}: "
+            f"trial {few(absent)}",
             "Run their replicates."
             if isinstance(plan, StudyPlan)
             else "Run the study again: it trains what is missing.",
