@@ -53,6 +53,19 @@ def test_the_members_of_each_part_are_exact_and_recorded(tmp_path: Path) -> None
     assert stored["mean"] == pytest.approx(x.mean(0), abs=1e-6)
 
 
+def test_another_choice_of_candidates_takes_the_outcome_of_the_old_one_away(tmp_path: Path) -> None:
+    first = frozen(tmp_path)
+    freeze.settle(first)
+    for path in first.folder.outcome:
+        path.touch()
+    freeze.settle(frozen(tmp_path))
+    assert all(path.exists() for path in first.folder.outcome)
+    other = frozen(tmp_path, ("step2: {keep: ", "step2: {controls: 1, keep: "))
+    freeze.settle(other)
+    assert other.plan.study == first.plan.study
+    assert not any(path.exists() for path in first.folder.outcome)
+
+
 def test_the_same_file_is_the_same_study_and_another_place_too(tmp_path: Path) -> None:
     one, other = frozen(tmp_path / "a").plan, frozen(tmp_path / "b").plan
     assert one.study == other.study

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from ml_suite.errors import MlSuiteError, StudyError
+from ml_suite.search import network
 from ml_suite.search.folder import Folder
 from ml_suite.search.look import find, look
+from ml_suite.search.network import Network
 from ml_suite.study import record, two_step
+from ml_suite.study.contract import Checkpoint, Selection
 from tests.search import studies
 from tests.study.results import plan, result
 
@@ -37,6 +40,22 @@ def test_what_an_earlier_study_left_is_not_this_ones(tmp_path: Path) -> None:
     assert known.shortlist is None
     assert known.results == []
     assert known.left_out == f"4 of study {old.study}"
+
+
+def test_the_network_of_another_winner_is_not_this_ones(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.network.touch()
+    facts = Network(weights="1", path="w", parameters=2, difference=0.0, samples=1, seconds={}, metadata={})
+    facts.save(folder.facts)
+
+    def winner(sha256: str) -> Selection:
+        weights = Checkpoint(path=tmp_path / "w", sha256=sha256, size=1)
+        won = result(0, 0.5, step=2).model_copy(update={"checkpoint": weights})
+        return Selection(study=won.study, trial=0, step=2, params={}, value=0.5, step1_value=None, result=won)
+
+    assert network.known(folder, winner("1")) == facts
+    assert network.known(folder, winner("2")) is None
+    assert network.known(folder, None) is None
 
 
 def test_trials_beyond_the_study_do_not_count(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ml_suite.errors import StudyError
 from ml_suite.study import planning
-from ml_suite.study.contract import StudyPlan
+from ml_suite.study.contract import Rungs, StudyPlan
 from tests.study.results import plan
 
 
@@ -47,6 +47,19 @@ def test_another_study_is_refused_only_when_something_is_finished() -> None:
     planning.require_same(plan(), plan(trials=7), 4, Path("/s"))
     with pytest.raises(StudyError, match="seed: 0 -> 1"):
         planning.require_same(plan(), plan(seed=1), 4, Path("/s"))
+
+
+def test_trials_grow_by_whole_cohorts_once_some_are_cut() -> None:
+    rungs = Rungs(at=[1], keep=0.5, cohort=4)
+    old = plan(trials=6, rungs=rungs)
+    planning.require_same(old, plan(trials=10, rungs=rungs), 0, Path("/s"))
+    planning.require_same(plan(trials=8, rungs=rungs), plan(trials=10, rungs=rungs), 3, Path("/s"))
+    with pytest.raises(
+        StudyError, match="from 6 to 10: the cohort of trials 4 to 5 is cut with other members"
+    ):
+        planning.require_same(old, plan(trials=10, rungs=rungs), 3, Path("/s"))
+    with pytest.raises(StudyError, match="from 8 to 6"):
+        planning.require_same(plan(trials=8, rungs=rungs), old, 3, Path("/s"))
 
 
 def test_a_plan_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -100,6 +100,21 @@ class Folder:
         return self.root / "predictions.npz"
 
     @property
+    def facts(self) -> Path:
+        """What is known of the winner's network."""
+        return self.root / "network.json"
+
+    @property
+    def outcome(self) -> list[Path]:
+        """What follows from the choice of candidates and winner: of another choice it says nothing."""
+        return [self.shortlist, self.selection, self.certificate, self.cost, *self.winner, self.report]
+
+    @property
+    def winner(self) -> list[Path]:
+        """What was made of the winner's weights; what is known of them goes first."""
+        return [self.facts, self.network, self.predictions]
+
+    @property
     def report(self) -> Path:
         """Everything for a person to read."""
         return self.root / "report.html"

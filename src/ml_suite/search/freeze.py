@@ -127,6 +127,8 @@ def settle(frozen: Frozen) -> ArrayPlan:
                 of = chosen if plan.normalisation == "subset" else frozen.parts.training
                 samples.normalise(folder.normalisation, frozen.x, of)
             if old != plan:
+                for path in folder.outcome if old is not None else ():
+                    path.unlink(missing_ok=True)
                 plan.save(folder.plan)
     except OSError as error:
         raise StudyError(

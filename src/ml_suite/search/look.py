@@ -89,16 +89,17 @@ def look(folder: Folder) -> Known:
     plan = _plan(folder.plan)
     paths = [path for stage in ("step1", "step2") for path in folder.records(stage)]
     found = record.gather([*paths, *_mirrored(folder)], plan.study)
+    selection = _mine(plan, _load(Selection, folder.selection))
     return Known(
         folder=folder,
         plan=plan,
         results=[r for r in found.results if r.step == 2 or r.trial < plan.trials],
         left_out=found.left_out,
         shortlist=_mine(plan, _load(Shortlist, folder.shortlist)),
-        selection=_mine(plan, _load(Selection, folder.selection)),
+        selection=selection,
         cost=_load(Cost, folder.cost),
         certificate=_mine(plan, _load(Certificate, folder.certificate)),
-        network=network.known(folder),
+        network=network.known(folder, selection),
     )
 
 

@@ -51,12 +51,14 @@ def setup(plan: ArrayPlan, folder: Folder) -> Setup:
     )
 
 
-def known(folder: Folder) -> Network | None:
-    """Return what was exported; None if nothing was."""
+def known(folder: Folder, selection: Selection | None) -> Network | None:
+    """Return what was exported of the winner; None if nothing was."""
+    weights = selection.result.checkpoint if selection else None
     try:
-        return Network.load(folder.root / "network.json") if folder.network.exists() else None
+        found = Network.load(folder.facts) if folder.network.exists() else None
     except (OSError, ValidationError):
         return None
+    return found if found is not None and weights is not None and found.weights == weights.sha256 else None
 
 
 def make(plan: ArrayPlan, folder: Folder, where: Path, selection: Selection, say: Say) -> Network | None:
@@ -64,13 +66,16 @@ def make(plan: ArrayPlan, folder: Folder, where: Path, selection: Selection, say
 
     What is there of the same weights stays. A study is not lost for want of a library: it is told.
     """
+    found = known(folder, selection)
+    if found is not None and folder.predictions.exists():
+        return found
+    # those of an earlier winner must not be taken for this one's
+    for path in folder.winner:
+        path.unlink(missing_ok=True)
     weights = selection.result.checkpoint
     if weights is None or not weights.path.exists():
         say("the winner's weights are gone: no network is exported")
         return None
-    found = known(folder)
-    if found is not None and found.weights == weights.sha256 and folder.predictions.exists():
-        return found
     given = folder.root / "setup.json"
     setup(plan, folder).save(given)
     shared = ["--weights", str(weights.path), "--setup", str(given)]
@@ -87,7 +92,7 @@ def make(plan: ArrayPlan, folder: Folder, where: Path, selection: Selection, say
         return None
     fields: dict[str, Any] = json.loads(told)
     found = Network(weights=weights.sha256, **fields)
-    found.save(folder.root / "network.json")
+    found.save(folder.facts)
     return found
 
 

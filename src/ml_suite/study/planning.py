@@ -100,7 +100,10 @@ def require_same(
     StudyError
         With what changed and what to do.
     """
-    if old.study == new.study or not finished:
+    if not finished:
+        return
+    if old.study == new.study:
+        _require_whole_cohorts(old, new)
         return
     told = changes(old, new)
     shown = "; ".join(told[:5]) + (f"; {len(told) - 5} more" if len(told) > 5 else "")
@@ -108,6 +111,19 @@ def require_same(
         f"the study {old.study} has {finished} finished trials and would become another one: {shown}",
         f"Undo the change and {again} again, or start anew: mv {folder} {folder}.{old.study}",
     )
+
+
+def _require_whole_cohorts(old: SearchPlan, new: SearchPlan) -> None:
+    """Refuse other members of a cohort whose cuts are made: run from the start its trials would end otherwise."""
+    if old.rungs is None or old.trials == new.trials:
+        return
+    fewer, size = min(old.trials, new.trials), old.rungs.cohort
+    if fewer % size:
+        raise StudyError(
+            f"trials cannot change from {old.trials} to {new.trials}: the cohort of trials {fewer - fewer % size} to "
+            f"{fewer - 1} is cut with other members then, and some of it have finished",
+            f"With rungs, trials grow by whole cohorts of {size}: undo the change, or start anew in another folder.",
+        )
 
 
 def _flat(node: Any, at: str = "") -> dict[str, Any]:
