@@ -9,9 +9,13 @@ import pytest
 
 from ml_suite.config.findings import FileError
 from ml_suite.errors import StudyError
-from ml_suite.search import freeze
+from ml_suite.search import freeze, run
 from ml_suite.search.freeze import Frozen
+from ml_suite.search.pool import Orders
+from ml_suite.search.work import Job
 from ml_suite.study import record, subset
+from ml_suite.study.stage import Task
+from ml_suite.trainers.mlp.protocol import Setup
 from tests.search.studies import TEXT, samples, study
 from tests.study.results import result
 
@@ -126,6 +130,21 @@ def test_patience_in_epochs_is_that_of_each_step(tmp_path: Path) -> None:
     assert plan.patience == {"step1": 2 * 3, "step2": 2 * 14}
     plan = frozen(tmp_path, ("epochs: 6", "epochs: 6\n  patience: 50 steps")).plan
     assert plan.patience == {"step1": 50, "step2": 50}
+
+
+def test_patience_in_epochs_is_that_of_each_trial_where_the_batch_is_searched(tmp_path: Path) -> None:
+    plan = frozen(
+        tmp_path,
+        ("epochs: 6", "epochs: 6\n  patience: 2 epochs"),
+        ("  batch: 32\n", ""),
+        ("space:\n", "space:\n    batch: {choice: [8, 32]}\n"),
+    ).plan
+    assert plan.patience == {}
+    assert plan.patience_epochs == {"step1": 2, "step2": 2}
+    setup = Setup(arrays=plan.arrays, members={}, settings=plan.settings)
+    orders = Orders(plan, run.stage2(plan), setup, lambda task: 0, None, tmp_path)
+    tasks = [Task(0, {"layers": 1, "units": 8, "batch": batch}) for batch in (8, 32)]
+    assert [orders.order(Job(task, None)).patience for task in tasks] == [2 * 53, 2 * 14]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ml_suite.study.contract import TrialResult
 
 Say = Callable[[str], None]
 
-_DECIDED = ("subset", "keep", "members", "patience")
+_DECIDED = ("subset", "keep", "members", "patience", "patience_epochs")
 """Fields of a plan that the pilot decides, or that follow from it."""
 
 

@@ -94,13 +94,19 @@ def decide(frozen: Frozen, share: float, keep: int) -> Frozen:
     counts = {"step1": len(chosen), "step2": len(frozen.parts.training)}
     stated = {"step1": study.hpo.step1.patience, "step2": study.hpo.step2.patience}
     patience = {
-        name: steps_of(study, given, counts[name])
+        name: patience_of(study, given, counts[name])
         for name, own in stated.items()
         if (given := own or study.training.patience)
     }
     members = {name: _members(name, numbers) for name, numbers in _parts(frozen.parts, chosen).items()}
     decided = plan.model_copy(
-        update={"subset": share, "keep": keep, "patience": patience, "members": members}
+        update={
+            "subset": share,
+            "keep": keep,
+            "patience": {name: steps for name, (steps, _) in patience.items() if steps},
+            "patience_epochs": {name: epochs for name, (_, epochs) in patience.items() if epochs},
+            "members": members,
+        }
     )
     return replace(frozen, plan=planning.identified(decided))
 
@@ -157,9 +163,11 @@ def load_plan(folder: Folder) -> ArrayPlan | None:
         ) from error
 
 
-def steps_of(study: StudyFile, patience: Patience, samples_: int) -> int:
-    """Optimiser steps of a patience on so many samples; where the batch is searched, those of the smallest."""
-    return patience.steps(settings.steps(samples_, _batch(study, min)))
+def patience_of(study: StudyFile, patience: Patience, samples_: int) -> tuple[int | None, int | None]:
+    """Return a patience as optimiser steps, or as epochs where the trials differ in how many steps those have."""
+    if patience.unit == "epochs" and study.training.trainer == "mlp" and "batch" in study.hpo.space:
+        return None, patience.count
+    return patience.steps(settings.steps(samples_, _batch(study, min))), None
 
 
 def _draft(

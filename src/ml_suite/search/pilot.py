@@ -143,13 +143,17 @@ def _train(frozen: Frozen, plan: ArrayPlan, aim: Aim, part: Part, work: Run) -> 
         samples.save(frozen.folder.members / f"{key}.npy", numbers)
         of = Members(count=len(numbers), sha256=subset.digest(numbers), path=_relative(frozen, key))
         plan = plan.model_copy(update={"members": {**plan.members, key: of}})
-    given = frozen.file.hpo.step1.patience or frozen.file.training.patience
+    hpo = frozen.file.hpo
+    # what is trained on everything is trained like a candidate
+    given = (hpo.step2 if full else hpo.step1).patience or frozen.file.training.patience
+    steps, epochs = freeze.patience_of(frozen.file, given, len(numbers)) if given else (None, None)
     stage = Stage(
         name=f"pilot/{name}",
         step=1,
         members=key,
         epochs=plan.epochs["step2" if full else "step1"],
-        patience=freeze.steps_of(frozen.file, given, len(numbers)) if given else None,
+        patience=steps,
+        patience_epochs=epochs,
         precision=plan.precision["step2" if full else "step1"],
     )
     number = _FIRST + _EACH * _place(aim, part.share) + part.replicate

@@ -25,6 +25,7 @@ from ml_suite.search.work import Job, Part
 from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.contract import TrialResult, TrialState
 from ml_suite.study.stage import Stage, Task
+from ml_suite.trainers.mlp import settings
 from ml_suite.trainers.mlp.protocol import Answer, Order, Setup
 from ml_suite.trainers.outcome import LATE
 from ml_suite.trainers.process import die_with_parent
@@ -90,12 +91,19 @@ class Orders:
             direction=self.plan.direction,
             epochs=stage.epochs,
             until=job.until,
-            patience=stage.patience,
+            patience=self._patience(task),
             walltime=None if stage.walltime is None else max(0.1, stage.walltime - job.seconds),
             state=paused if stage.rungs else None,
             weights=self.weights(task) if self.weights else None,
             test=self.weights is not None,
         )
+
+    def _patience(self, task: Task) -> int | None:
+        """Optimiser steps, of this trial's batch where it is stated in epochs."""
+        if self.stage.patience_epochs is None:
+            return self.stage.patience
+        batch = settings.parse(task.params, self.setup.settings).batch
+        return self.stage.patience_epochs * settings.steps(self.plan.members[self.stage.members].count, batch)
 
     def part(self, task: Task, answer: Answer) -> Part:
         """Return what a worker answered as a result."""

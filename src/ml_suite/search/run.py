@@ -136,6 +136,7 @@ def stage1(frozen: Frozen, plan: ArrayPlan) -> Stage:
         members="subset",
         epochs=plan.epochs["step1"],
         patience=plan.patience.get("step1"),
+        patience_epochs=plan.patience_epochs.get("step1"),
         precision=plan.precision["step1"],
         rungs=plan.rungs,
         walltime=limit.total_seconds() if limit else None,
@@ -150,6 +151,7 @@ def stage2(plan: ArrayPlan) -> Stage:
         members="training",
         epochs=plan.epochs["step2"],
         patience=plan.patience.get("step2"),
+        patience_epochs=plan.patience_epochs.get("step2"),
         precision=plan.precision["step2"],
     )
 

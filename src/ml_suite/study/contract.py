@@ -148,6 +148,8 @@ class SearchPlan(Document):
     """Of `step1` and `step2`."""
     patience: dict[str, int] = {}
     """Optimiser steps without a better value after which a trial of `step1` or `step2` stops; absent: never."""
+    patience_epochs: dict[str, int] = {}
+    """As `patience`, where it is stated in epochs: how many steps they have depends on a trial's batch."""
     rungs: Rungs | None = None
     choice: Choice = Choice()
     trainer: str
@@ -172,8 +174,6 @@ class StudyPlan(SearchPlan):
     """SHA-256 of the training configuration file."""
     replicas: dict[str, int] = {"step1": 1, "step2": 1}
     """Data-parallel copies of the model in each step."""
-    patience_epochs: dict[str, int] = {}
-    """As `patience`, where it is stated in epochs: how many steps they have depends on a trial's batch."""
 
 
 class Specification(Document):

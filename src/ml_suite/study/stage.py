@@ -23,6 +23,8 @@ class Stage:
     epochs: int
     patience: int | None = None
     """Optimiser steps."""
+    patience_epochs: int | None = None
+    """As `patience`, where how many steps an epoch has depends on a trial's batch."""
     precision: Literal["fp32", "bf16"] = "fp32"
     rungs: Rungs | None = None
     walltime: float | None = None
