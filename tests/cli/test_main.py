@@ -121,8 +121,10 @@ def test_an_optional_library_that_is_missing_is_named_with_its_extra(failing) ->
 
 def test_an_interruption_is_130() -> None:
     code = textwrap.dedent("""
-        import click, time
+        import click, signal, time
         from ml_suite import cli
+        # a job in the background of a script is started deaf to it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         @click.command()
         def command():
             print("ready", flush=True)
@@ -175,4 +177,4 @@ def test_completion_scripts(shell: str) -> None:
 
 def test_completion_knows_commands_without_importing_them() -> None:
     done = run(env={"_ML_SUITE_COMPLETE": "bash_complete", "COMP_WORDS": "ml-suite s", "COMP_CWORD": "1"})
-    assert done.stdout.split() == ["plain,status", "plain,services", "plain,schema"]
+    assert done.stdout.split() == ["plain,status", "plain,study", "plain,services", "plain,schema"]

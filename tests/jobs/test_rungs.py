@@ -26,7 +26,7 @@ here = Path(sys.argv[1]).parent
 how = json.loads(Path(os.environ["HOW"]).read_text()).get(f"{spec['step']}/{spec['trial']}", "well")
 x, n, budget = spec["params"]["x"], spec["params"]["n"], spec["budget"]
 history = json.loads(Path("resume").read_text()) if Path("resume").exists() else []
-while len(history) < budget["epochs"]:
+while len(history) < (budget["until"] or budget["epochs"]):
     epoch = len(history)
     time.sleep(0.02)
     value = abs(x - 0.3) + 10 * x / (epoch + 1) ** 2 + (spec["seed"] % 1000) * 1e-7 + 1e-3 / n
@@ -37,8 +37,6 @@ while len(history) < budget["epochs"]:
         f.write(f"{spec['trial']}\\n")
     Path("resume.new").write_text(json.dumps(history))
     os.replace("resume.new", "resume")
-    if len(history) == budget["until"]:
-        break
 waits = len(history) < budget["epochs"]
 outcome = {"metrics": {"val": history[-1]["value"]}, "history": history, "paused": waits, "parameters": n}
 if spec["step"] != 1:

@@ -249,16 +249,20 @@ def _ranks(
 
 
 def _panels(sizes: Sequence[Sized], subset: float, scale: Scale, confidence: float) -> list[Panel]:
-    size = evidence.at(sizes, subset)
-    if size is None:
-        return []
+    """Scatter of the pilot at the subset; where it has no replicate or no double there, at the size nearest to it."""
+    near = sorted(sizes, key=lambda size: abs(math.log(size.share / subset)))
+    pairs = [
+        (size, evidence.at(sizes, 2 * size.share)) for size in near if not math.isclose(2 * size.share, 1.0)
+    ]
     panels = []
-    if len(size.losses) > 1:
-        panels.append(_panel("replicate", size, size.losses[0], size, size.losses[1], scale, confidence))
-    for kind, share in (("next", 2 * subset), ("full", 1.0)):
-        other = evidence.at(sizes, share)
-        if other is not None and other is not size and not (kind == "next" and math.isclose(share, 1.0)):
-            panels.append(_panel(kind, size, size.losses[0], other, other.losses[0], scale, confidence))
+    if twice := next((size for size in near if len(size.losses) > 1 and size.share < 1.0), None):
+        panels.append(_panel("replicate", twice, twice.losses[0], twice, twice.losses[1], scale, confidence))
+    if doubled := next(((size, other) for size, other in pairs if other is not None), None):
+        size, other = doubled
+        panels.append(_panel("next", size, size.losses[0], other, other.losses[0], scale, confidence))
+    own, full = evidence.at(sizes, subset), evidence.at(sizes, 1.0)
+    if own is not None and full is not None and own is not full:
+        panels.append(_panel("full", own, own.losses[0], full, full.losses[0], scale, confidence))
     return panels
 
 
