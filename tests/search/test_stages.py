@@ -259,10 +259,13 @@ def test_killed_again_and_again_it_ends_with_the_same_table(tmp_path: Path) -> N
 def test_a_shard_is_run_once_at_a_time_and_its_holder_is_named(tmp_path: Path) -> None:
     environment = standin(tmp_path)
     with claim(tmp_path / "s" / "step1", (1, 3)):
-        started = [begin(tmp_path / "s", environment, shard) for shard in ("1/3", "0/1", "0/3")]
-        told = [process.communicate()[1] for process in started]
-        assert [process.returncode for process in started] == [1, 1, 0]
-        for words in told[:2]:
+        refused = [begin(tmp_path / "s", environment, shard) for shard in ("1/3", "0/1")]
+        told = [process.communicate()[1] for process in refused]
+        # only then another shard: 0/1 would meet it too, and may name either
+        beside = begin(tmp_path / "s", environment, "0/3")
+        beside.communicate()
+        assert [process.returncode for process in (*refused, beside)] == [1, 1, 0]
+        for words in told:
             assert f"is being worked on: shard 2/3, by process {os.getpid()} on " in words
     assert begin(tmp_path / "s", environment).wait() == 0
 
