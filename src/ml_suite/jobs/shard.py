@@ -14,7 +14,7 @@ from ml_suite.study import asking, halving, trials, two_step
 from ml_suite.study.contract import StudyPlan, TrialResult, TrialSpec, TrialState
 from ml_suite.study.halving import Course
 from ml_suite.trainers import outcome, runner
-from ml_suite.trainers.outcome import ABSENT, LATE
+from ml_suite.trainers.outcome import ABSENT, never_trained
 
 SETTLED = runner.FINAL | {TrialState.FAILED}
 """States after which a shard does not run a trial again: the same failure would come back."""
@@ -48,7 +48,7 @@ def run_shard(job: Job, shard: int, stop: Event, number: int = ALL) -> None:
     mine = [trial for trial in trials.of_shard(plan, shard) if draws is None or trial in draws]
     results = [r for r in planning.results(job, 1, plan.study) if r.trial in mine and r.state in SETTLED]
     # where nothing has trained yet, the failures say nothing about the trials: they run again
-    done = {r.trial: r for r in results} if not all(map(_never_trained, results)) else {}
+    done = {r.trial: r for r in results} if not all(map(never_trained, results)) else {}
     work = _Shard(job, plan, f"{shard:03d}", len(mine), done, stop, draws or {})
     work.tell()
     for cohort in cohorts(plan, mine):
@@ -137,7 +137,7 @@ class _Shard:
         training.require_not_stopped(result, spec.output)
         tried = self.known.values()
         hopeless = result.reason.startswith(ABSENT) or len(tried) >= _HOPELESS
-        if hopeless and all(map(_never_trained, tried)):
+        if hopeless and all(map(never_trained, tried)):
             raise StudyError(
                 f"no trial of this job trains; trial {trial}: {result.reason}",
                 f"Read {spec.output}/log.txt; once cured, run the task again.",
@@ -161,8 +161,3 @@ class _Shard:
 def value(result: TrialResult) -> str:
     """The metric of a training, for a person."""
     return "no value" if result.value is None else f"{result.value:.6g}"
-
-
-def _never_trained(result: TrialResult) -> bool:
-    late = result.reason.startswith(LATE)
-    return result.state is TrialState.FAILED and not result.history and not late

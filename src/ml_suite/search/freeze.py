@@ -90,7 +90,7 @@ def decide(frozen: Frozen, share: float, keep: int) -> Frozen:
         If the subset is smaller than a batch.
     """
     plan, study = frozen.plan, frozen.file
-    chosen = subset.subset(frozen.parts.training, share, study.data.seed, _batch(study, max))
+    chosen = subset.subset(frozen.parts.training, share, study.data.seed, batch(study, max))
     counts = {"step1": len(chosen), "step2": len(frozen.parts.training)}
     stated = {"step1": study.hpo.step1.patience, "step2": study.hpo.step2.patience}
     patience = {
@@ -167,7 +167,7 @@ def patience_of(study: StudyFile, patience: Patience, samples_: int) -> tuple[in
     """Return a patience as optimiser steps, or as epochs where the trials differ in how many steps those have."""
     if patience.unit == "epochs" and study.training.trainer == "mlp" and "batch" in study.hpo.space:
         return None, patience.count
-    return patience.steps(settings.steps(samples_, _batch(study, min))), None
+    return patience.steps(settings.steps(samples_, batch(study, min))), None
 
 
 def _draft(
@@ -241,7 +241,7 @@ def _program(study: StudyFile, beside: Path) -> dict[str, str]:
     }
 
 
-def _batch(study: StudyFile, pick: Any) -> int:
+def batch(study: StudyFile, pick: Any) -> int:
     """Samples of one optimiser step, the smallest or largest of the space; 1 where only a program knows."""
     if study.training.trainer != "mlp":
         return 1

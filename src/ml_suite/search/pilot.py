@@ -23,7 +23,6 @@ from ml_suite.study.chooser import Aim, Decision, Part
 from ml_suite.study.contract import TrialResult, TrialState
 from ml_suite.study.cost import Rate
 from ml_suite.study.stage import Stage, Task
-from ml_suite.trainers.mlp.settings import Settings
 
 if TYPE_CHECKING:
     from numpy import int64
@@ -98,7 +97,7 @@ def _aim(frozen: Frozen) -> Aim:
         budget=aims.budget,
         regret=aims.regret,
         confidence=aims.confidence,
-        first=chooser.first_share(len(frozen.parts.training), _batch(frozen)),
+        first=chooser.first_share(len(frozen.parts.training), freeze.batch(frozen.file, max)),
         subset=stated,
         kept=hpo.keep_count or None,
         extra=choice.controls + again,
@@ -107,17 +106,6 @@ def _aim(frozen: Frozen) -> Aim:
         epochs=plan.epochs["step2"] / plan.epochs["step1"],
         left=cost.epochs_left(plan.rungs, plan.epochs["step1"]),
     )
-
-
-def _batch(frozen: Frozen) -> int:
-    """Largest batch of the study; 1 where only a program knows."""
-    if frozen.plan.trainer != "mlp":
-        return 1
-    dimension = frozen.file.hpo.space.get("batch")
-    if dimension is None:
-        return frozen.file.training.batch or Settings.model_fields["batch"].default
-    values = dimension.choice or dimension.int or [1]
-    return max(value for value in values if isinstance(value, int))
 
 
 def _prepared(frozen: Frozen) -> ArrayPlan:

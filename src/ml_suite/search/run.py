@@ -7,10 +7,11 @@ may run shards of step 1 in the same folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Literal
 
 from ml_suite import atomic
 from ml_suite.errors import StudyError
@@ -130,29 +131,26 @@ def _require_shardable(frozen: Frozen) -> None:
 def stage1(frozen: Frozen, plan: ArrayPlan) -> Stage:
     """Return how step 1 is trained."""
     limit = frozen.file.hpo.step1.trial_walltime
-    return Stage(
-        name="step1",
-        step=1,
-        members="subset",
-        epochs=plan.epochs["step1"],
-        patience=plan.patience.get("step1"),
-        patience_epochs=plan.patience_epochs.get("step1"),
-        precision=plan.precision["step1"],
-        rungs=plan.rungs,
-        walltime=limit.total_seconds() if limit else None,
+    return replace(
+        _stage(plan, 1, "subset"), rungs=plan.rungs, walltime=limit.total_seconds() if limit else None
     )
 
 
 def stage2(plan: ArrayPlan) -> Stage:
     """Return how step 2 is trained."""
+    return _stage(plan, 2, "training")
+
+
+def _stage(plan: ArrayPlan, step: Literal[1, 2], members: str) -> Stage:
+    name = f"step{step}"
     return Stage(
-        name="step2",
-        step=2,
-        members="training",
-        epochs=plan.epochs["step2"],
-        patience=plan.patience.get("step2"),
-        patience_epochs=plan.patience_epochs.get("step2"),
-        precision=plan.precision["step2"],
+        name=name,
+        step=step,
+        members=members,
+        epochs=plan.epochs[name],
+        patience=plan.patience.get(name),
+        patience_epochs=plan.patience_epochs.get(name),
+        precision=plan.precision[name],
     )
 
 

@@ -22,7 +22,7 @@ from ml_suite.study.contract import Rungs, TrialResult, TrialState
 from ml_suite.study.ranking import rank
 from ml_suite.study.stage import Stage, Task
 from ml_suite.trainers.mlp import settings
-from ml_suite.trainers.outcome import ABSENT, LATE
+from ml_suite.trainers.outcome import ABSENT, LATE, never_trained
 
 _HOPELESS = 8
 """Trainings that may fail before any trains until the stage gives up."""
@@ -141,12 +141,6 @@ def _recorded(
     }
     # where nothing has trained yet, the failures say nothing about the trials: they run again
     return {} if all(map(never_trained, known.values())) else known
-
-
-def never_trained(result: TrialResult) -> bool:
-    """Tell whether a training failed before it had any value, and not for its length."""
-    late = result.reason.startswith(LATE)
-    return result.state is TrialState.FAILED and not result.history and not late
 
 
 class _Run:

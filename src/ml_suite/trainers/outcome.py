@@ -112,6 +112,12 @@ PAUSED = "waits after"
 """How the reason of a trial begins that a cut comes before."""
 
 
+def never_trained(result: TrialResult) -> bool:
+    """Tell whether a training failed before it had any value, and not for its length."""
+    late = result.reason.startswith(LATE)
+    return result.state is TrialState.FAILED and not result.history and not late
+
+
 def finite(number: float | None) -> float | None:
     """Return the number; None for NaN and infinities."""
     return number if number is not None and math.isfinite(number) else None
