@@ -93,6 +93,14 @@ def test_a_space_with_lists_conditions_and_constraints_is_read() -> None:
         ("subset: 5%", "subset: 5%, block: 0d", "13:42", "this must be longer than zero", None),
         ("keep: 5%", "keep: 5%, finalists: 2, replicates: 2", "14:32", "2 finalists cannot be chosen of 1 candidates",
          "at most 1"),
+        ("keep: 5%", "keep: 21", "14:17", "21 candidates cannot be kept of 20 trials", "at most 20, or a share"),
+        ("keep: 5%", "keep: 0", "14:17", "a number of trials to keep is at least 1", None),
+        ("keep: 5%", "keep: 0.05", "14:17", "a share of the trials, their number, or auto: 5%, 12, auto", None),
+        ("keep: 5%", "keep: best", "14:17", "a share of the trials, their number, or auto: 5%, 12, auto", None),
+        ("keep: 5%", "keep: 500%", "14:17", "a share lies above 0% and is at most 100%", None),
+        ("keep: 5%", "keep: true", "14:17", "a share of the trials, their number, or auto: 5%, 12, auto", None),
+        ("keep: 5%", "keep: 3, finalists: 4, replicates: 2", "14:31", "4 finalists cannot be chosen of 3", "at most 3"),
+        ("keep: 5%", "keep: 5%, select: smallest", "14:29", "write one of: best, pareto, lightest within 5%", None),
         ("keep: 5%", "keep: 5%, controls: 20", "14:31", "20 controls cannot be chosen of the 19 trials", "at most 19"),
     ],
 )  # fmt: skip
@@ -106,6 +114,19 @@ def test_each_error_has_its_place_and_words(
     assert "1 error in d.yaml" in told, told
     if hint:
         assert hint in told
+
+
+def test_a_number_of_trials_is_kept_as_it_stands() -> None:
+    deployment = parse(loads(TEXT.replace("keep: 5%", "keep: 12")))
+    assert deployment.hpo is not None
+    assert deployment.hpo.keep_count == 12
+    again = type(deployment).model_validate_json(deployment.model_dump_json())
+    assert again.hpo is not None
+    assert again.hpo.step2.keep == 12
+    assert '"keep":12' in deployment.model_dump_json()
+    whole = parse(loads(TEXT.replace("keep: 5%", "keep: 100%"))).hpo
+    assert whole is not None
+    assert whole.keep_count == 20
 
 
 def test_a_condition_may_ask_for_null() -> None:

@@ -126,6 +126,39 @@ ShareOrAuto = Annotated[
 ]
 
 
+def _keep(value: object, info: ValidationInfo) -> float | int | str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError("a number of trials to keep is at least 1")
+        return value
+    if value == "auto" or (isinstance(value, str) and value.strip().endswith("%")):
+        return _share_or_auto(value, info)
+    if isinstance(value, float) and not info.context:
+        return value
+    raise ValueError("write a share of the trials, their number, or auto: 5%, 12, auto")
+
+
+def _format_keep(value: float | int | str) -> int | str:
+    return value if isinstance(value, int | str) else format_fraction(value)
+
+
+Keep = Annotated[
+    float | int | Literal["auto"],
+    BeforeValidator(_keep),
+    PlainSerializer(_format_keep, return_type=int | str),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^(auto|\d+(\.\d+)?\s*%)$"},
+                {"type": "integer", "minimum": 1},
+            ],
+            "examples": ["5%", 12, "auto"],
+        }
+    ),
+]
+SELECT = r"^(best|pareto|lightest within \d+(\.\d+)?\s*%)$"
+
+
 class Adaptive(Strict):
     """Trials drawn in rounds by a sampler of Optuna that sees the results of earlier rounds."""
 
@@ -182,8 +215,8 @@ class Step1(Strict):
 class Step2(Strict):
     """The best trials of step 1 trained again on all of the training data."""
 
-    keep: ShareOrAuto
-    """Part of the trials that is trained again; `auto` is found by the certificate's pilot."""
+    keep: Keep
+    """Part of the trials that is trained again, or their number; `auto` is found by the certificate's pilot."""
     by: Literal["rank", "pareto"] = "rank"
     """`pareto`: trials that no other beats in both the metric and `against`."""
     against: Literal["parameters", "inference"] = "parameters"
@@ -198,7 +231,7 @@ class Step2(Strict):
     epochs: Annotated[int, Field(gt=0)] | None = None
     """Default: the training's."""
     patience: PatienceText | None = None
-    select: Annotated[str, Field(pattern=r"^(best|pareto|lightest within \d+(\.\d+)?\s*%)$")] = "best"
+    select: Annotated[str, Field(pattern=SELECT)] = "best"
     """The winner: the best, the best balance, or the smallest model nearly as good as the best."""
     narrow: Annotated[int, Field(gt=1)] | None = None
     """Instead of the candidates themselves, so many new trials drawn between them."""
@@ -246,4 +279,7 @@ class Hpo(Strict):
     @property
     def keep_count(self) -> int:
         """Candidates that step 2 retrains; 0 when the share is too small, or decided later."""
-        return round(self.step1.trials * self.step2.keep) if isinstance(self.step2.keep, float) else 0
+        keep = self.step2.keep
+        if isinstance(keep, float):
+            return round(self.step1.trials * keep)
+        return keep if isinstance(keep, int) else 0

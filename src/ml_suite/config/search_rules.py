@@ -24,7 +24,7 @@ def problems(data: Data) -> Iterator[Problem]:
     """Every rule that the section `hpo` of a file breaks."""
     if not isinstance(data.get("hpo"), dict):
         return
-    for rule in (_space, _constraints, _filter, _grid, _rounds, _cuts, _cohorts, _blocks, _finals):
+    for rule in (_space, _constraints, _filter, _grid, _rounds, _cuts, _cohorts, _blocks, _kept, _finals):
         yield from rule(data)
 
 
@@ -151,14 +151,24 @@ def _blocks(data: Data) -> Iterator[Problem]:
         yield Problem(("hpo", "step1", "block"), message, "keep one of the two", on_key=True)
 
 
+def _kept(data: Data) -> Iterator[Problem]:
+    """No more trials are kept than there are."""
+    trials, keep = (_whole(_get(data, "hpo", *path)) for path in (("step1", "trials"), ("step2", "keep")))
+    if trials and keep and keep > trials:
+        message = f"{keep} candidates cannot be kept of {trials} trials"
+        yield Problem(("hpo", "step2", "keep"), message, f"write at most {trials}, or a share: 5%")
+
+
 def _finals(data: Data) -> Iterator[Problem]:
     """Who is trained again is among the candidates, and controls are among the others."""
     trials, step2 = _whole(_get(data, "hpo", "step1", "trials")), _get(data, "hpo", "step2")
     if not trials or not isinstance(step2, dict):
         return
     try:
-        keep = round(trials * quantities.fraction(step2.get("keep")))
+        keep = _whole(step2.get("keep")) or round(trials * quantities.fraction(step2.get("keep")))
     except ValueError:
+        return
+    if keep > trials:
         return
     narrow, finalists, controls = (_whole(step2.get(key)) for key in ("narrow", "finalists", "controls"))
     candidates = narrow + 1 if narrow else keep

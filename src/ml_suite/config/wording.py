@@ -14,11 +14,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ml_suite.config.findings import Problem
+from ml_suite.config.hpo import SELECT
 from ml_suite.config.values import S3_ADDRESS, SERVICE, SUITE_NAME
 
 PATTERNS = {
     SUITE_NAME: "a suite's name has letters, digits, '_', '-' and '.', and starts with none of the last two",
     S3_ADDRESS: "write an address in an object store: s3://bucket/prefix",
+    SELECT: "write one of: best, pareto, lightest within 5%",
     SERVICE: "write `embedded` or an address: https://...",
 }
 

@@ -45,7 +45,7 @@ class Worth:
 def worth(deployment: Deployment) -> Worth | None:
     """Return the work of a deployment's search; None without one, and where its size or epochs are not stated."""
     hpo = deployment.hpo
-    if hpo is None or not isinstance(hpo.step1.subset, float) or not isinstance(hpo.step2.keep, float):
+    if hpo is None or not isinstance(hpo.step1.subset, float) or hpo.step2.keep == "auto":
         return None
     usual = deployment.training.epochs
     epochs = hpo.step1.epochs or usual, hpo.step2.epochs or usual
