@@ -1,0 +1,149 @@
+"""A pilot, whoever trains it: its parts one after the other, their names and seeds, and what is decided by them.
+
+Its trainings have seeds and subsets of their own: what they say of step 1 must not come from the same luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ml_suite.config.hpo import Hpo, Pilot
+from ml_suite.errors import StudyError
+from ml_suite.quantities import format_fraction
+from ml_suite.study import chooser, cost, evidence, seeds, verdicts
+from ml_suite.study.chooser import Aim, Decision, Part
+from ml_suite.study.contract import SearchPlan, TrialResult, TrialState
+from ml_suite.study.cost import Rate
+
+Parts = dict[tuple[float, int], list[TrialResult]]
+"""Results of a pilot by share of the data and replicate."""
+
+Train = Callable[[Part], list[TrialResult]]
+"""Trains a part, or takes up what is recorded of it."""
+
+_FIRST = 100
+"""Replicates of the pilot are numbered from here, so that no training is one of step 1 or 2."""
+
+_EACH = 10
+"""Numbers of each size."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pilot found."""
+
+    subset: float
+    keep: int
+    parts: Parts
+    decision: Decision
+    rate: Rate | None
+    """Seconds of a training."""
+
+
+def wanted(hpo: Hpo) -> bool:
+    """Whether a study asks for a pilot: by `pilot`, or by something that is `auto`."""
+    return hpo.pilot is not None or not decided(hpo)
+
+
+def decided(hpo: Hpo) -> bool:
+    """Whether subset and keep are stated, rather than to be found by the pilot."""
+    return "auto" not in (hpo.step1.subset, hpo.step2.keep)
+
+
+def aim(plan: SearchPlan, hpo: Hpo, first: float) -> Aim:
+    """Say what the search is to reach.
+
+    Parameters
+    ----------
+    first
+        Share that a pilot begins with where the subset is not stated.
+    """
+    aims = hpo.pilot or Pilot()
+    choice = plan.choice
+    again = choice.finalists * (choice.replicates - 1)
+    return Aim(
+        trials=plan.trials,
+        configurations=min(aims.configurations, plan.trials),
+        budget=aims.budget,
+        regret=aims.regret,
+        confidence=aims.confidence,
+        first=first,
+        subset=hpo.step1.subset if isinstance(hpo.step1.subset, float) else None,
+        kept=hpo.keep_count or None,
+        extra=choice.controls + again,
+        finalists=choice.finalists,
+        replicates=choice.replicates,
+        epochs=plan.epochs["step2"] / plan.epochs["step1"],
+        left=cost.epochs_left(plan.rungs, plan.epochs["step1"]),
+    )
+
+
+def run(plan: SearchPlan, aim: Aim, train: Train) -> Outcome:
+    """Train part after part until it is known which search to make.
+
+    Raises
+    ------
+    StudyError
+        If so few configurations train that what is `auto` cannot be decided.
+    """
+    parts: Parts = {}
+    while True:
+        sizes, scale = evidence.gather(parts, plan.direction)
+        rate = cost.fitted(parts, plan.direction, plan.epochs["step1"] / plan.epochs["step2"])
+        asked = chooser.after(sizes, aim, rate, _seconds(parts), scale)
+        if isinstance(asked, Decision):
+            return _outcome(aim, parts, asked, rate)
+        parts[asked.share, asked.replicate] = train(asked)
+
+
+def name(part: Part) -> str:
+    """Folder of a part below ``pilot/``: its share of the data and its replicate.
+
+    >>> name(Part(0.05, 1))
+    '5%-1'
+    """
+    return f"{format_fraction(part.share)}-{part.replicate}"
+
+
+def number(aim: Aim, part: Part) -> int:
+    """Replicate under which the trainings of a part are recorded, so that they are never taken for others."""
+    size, place = aim.subset or aim.first, 0
+    while size < part.share * 0.999 and size < 1:  # how often the first share was doubled
+        size, place = 2 * size, place + 1
+    return _FIRST + _EACH * place + part.replicate
+
+
+def seed(given: int, part: Part) -> int:
+    """Seed of the subset of a part."""
+    return seeds.of_training(given, _FIRST, 1 + part.replicate)
+
+
+def words(aim: Aim, outcome: Outcome) -> str:
+    """Say what was decided; empty where nothing can be said."""
+    option = outcome.decision.option
+    if option is None:
+        return ""
+    doubt = "" if outcome.decision.good else "; no search within the budget is certain to be good enough"
+    return (
+        f"pilot: {verdicts.percent(outcome.subset)} and keeping {outcome.keep:,} of {aim.trials:,} for "
+        f"{verdicts.percent(option.cost)} of one step's cost{doubt}"
+    )
+
+
+def _seconds(parts: Parts) -> float:
+    return sum(r.seconds for results in parts.values() for r in results)
+
+
+def _outcome(aim: Aim, parts: Parts, decision: Decision, rate: Rate | None) -> Outcome:
+    option = decision.option
+    if option is None and None in (aim.subset, aim.kept):
+        good = sum(r.state is TrialState.COMPLETE for results in parts.values() for r in results)
+        total = sum(map(len, parts.values()))
+        raise StudyError(
+            f"the pilot cannot decide: {good} of its {total} trainings are complete, which is too few to judge by",
+            "State hpo.step1.subset and hpo.step2.keep, or raise hpo.pilot.configurations or hpo.pilot.budget.",
+        )
+    share = aim.subset or (option.share if option else aim.first)
+    keep = aim.kept or (option.kept if option else 1)
+    return Outcome(share, keep, parts, decision, rate)
