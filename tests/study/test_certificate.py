@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ml_suite.study import certificate, chooser, evidence, regret
+from ml_suite.study import certificate, chooser, evidence, judgement, regret, verdicts
 from ml_suite.study.certificate import Certificate
 from ml_suite.study.contract import Choice, Selection, TrialResult, TrialState
+from ml_suite.study.losses import Scale
 from tests.study.pilots import World
 from tests.study.results import plan, result
 
@@ -112,12 +114,114 @@ def test_after_step_2_the_winner_is_judged() -> None:
     assert f"After step 2: trial {named.trial} is within " in made.sentence
 
 
-def test_step_2_is_judged_without_a_pilot_too() -> None:
+def again(world: World, trials: list[int], replicates: int) -> list[TrialResult]:
+    """Further trainings of finalists with other seeds."""
+    return [
+        r.model_copy(update={"replicate": i})
+        for i in range(1, replicates)
+        for r in world.train(1.0, tuple(trials), 300 + i, step=2)
+    ]
+
+
+def test_step_2_is_judged_without_a_pilot_where_finalists_tell_the_noise() -> None:
     first, second, named = steps(GOOD, 0.05, 20)
-    made = certificate.certify(plan(trials=200, keep=20, subset=0.05), {}, first, second, named)
+    final = again(GOOD, [named.trial, second[1].trial], 3)
+    made = certificate.certify(plan(trials=200, keep=20, subset=0.05), {}, first, [*second, *final], named)
     assert made.verdict == "not judged"
     assert made.realised is not None
-    assert "After step 2" in made.sentence
+    assert made.unjudged == ""
+    assert f"After step 2: trial {named.trial} is within " in made.sentence
+
+
+def test_the_luck_of_a_seed_has_to_be_known_to_judge_a_winner() -> None:
+    first, second, named = steps(GOOD, 0.05, 20)
+    for trained in (second, [*second, *again(GOOD, [named.trial], 2)]):
+        made = certificate.certify(plan(trials=200, keep=20, subset=0.05), {}, first, trained, named)
+        assert made.realised is None
+        assert "`finalists` and `replicates`" in made.unjudged
+        assert "or a `pilot`" in made.unjudged
+        assert made.sentence.endswith(
+            f"After step 2: trial {named.trial} won; how near it is to the best of all 200 is not judged: "
+            f"{made.unjudged}."
+        )
+    judged = certificate.certify(plan(trials=200, keep=20, subset=0.05), pilot(GOOD), first, second, named)
+    assert judged.realised is not None
+
+
+def test_a_handful_of_trainings_judges_no_winner() -> None:
+    first, second, named = steps(GOOD, 0.05, 6)
+    final = again(GOOD, [named.trial, second[1].trial], 3)
+    search = plan(trials=200, keep=6, subset=0.05)
+    made = certificate.certify(search, {}, first, [*second, *final], named)
+    assert made.realised is None
+    assert made.unjudged.startswith("6 trials were trained on the subset and on everything, 8 are needed")
+    # trainings of a pilot on everything are pairs too
+    assert certificate.certify(search, pilot(GOOD), first, [*second, *final], named).realised is not None
+
+
+def test_before_there_is_a_winner_nothing_is_missing() -> None:
+    made = certificate.certify(plan(trials=200, keep=20, subset=0.05), pilot(GOOD))
+    assert made.realised is None
+    assert made.unjudged == ""
+    assert "After step 2" not in made.sentence
+
+
+def told(high: float, accepted: float = 0.1, relative: bool = True) -> verdicts.Told:
+    return verdicts.Told(
+        subset=0.05,
+        search=regret.Search(200, 20),
+        scale=Scale(maximise=False, relative=relative),
+        metric="m",
+        accepted=accepted,
+        confidence=0.9,
+        basis="measured",
+        high=high,
+        judged=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("high", "accepted", "words"),
+    [
+        (0.044, 0.1, "loses at most 4.4 % with"),
+        (0.0421, 0.1, "loses at most 4.3 % with"),
+        (0.04, 0.1, "loses at most 4 % with"),
+        (0.1, 0.1, "loses at most 10 % with"),
+        (0.234, 0.3, "loses at most 24 % with"),
+        (12.344, 0.1, "may lose up to 1,235 % (90"),
+        (0.0, 0.1, "loses at most 0.1 % with"),
+        (0.1002, 0.1, "may lose up to 10.1 % (90 % confidence), more than the 10 % that"),
+        (0.3334, 0.333, "may lose up to 34 % (90 % confidence), more than the 33.3 % that"),
+        (0.12383, 0.1236, "may lose up to 12.4 % (90 % confidence), more than the 12.36 % that"),
+    ],
+)
+def test_figures_of_a_sentence_never_contradict_it(high: float, accepted: float, words: str) -> None:
+    sizes, _ = evidence.gather(pilot(GOOD), "minimize")
+    known, _ = evidence.evidence(sizes, 0.05)
+    assert words in verdicts.sentence(told(high, accepted), sizes, known)
+
+
+def test_a_regret_above_its_interval_is_told_in_as_many_digits_as_it_takes() -> None:
+    found = judgement.Realised(
+        winner=1,
+        trained=9,
+        agreement=None,
+        expected=0.1,
+        median=0.10002,
+        high=0.2,
+        best_kept=0.5,
+        rank_median=1,
+        rank_high=2,
+    )
+    (said,) = verdicts.warnings(replace(told(0.10001), judged=found), [])
+    assert "after step 2 (10.002 %) is above the predicted interval (10.001 %)" in said
+
+
+def test_figures_in_units_of_the_metric_never_contradict_a_sentence() -> None:
+    sizes, _ = evidence.gather(pilot(GOOD), "minimize")
+    known, _ = evidence.evidence(sizes, 0.05)
+    said = verdicts.sentence(told(0.10001, relative=False), sizes, known)
+    assert "may lose up to 0.101 of m (90 % confidence), more than the 0.1 of m that" in said
 
 
 def test_trials_that_rungs_ended_are_behind_those_that_went_on() -> None:

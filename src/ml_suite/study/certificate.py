@@ -21,7 +21,7 @@ from ml_suite.study import chooser, copula, evidence, judgement, regret, verdict
 from ml_suite.study.contract import Document, SearchPlan, Selection, TrialResult
 from ml_suite.study.copula import Agreement
 from ml_suite.study.evidence import Basis, Sized
-from ml_suite.study.judgement import Realised
+from ml_suite.study.judgement import Realised, Unjudged
 from ml_suite.study.losses import Scale
 from ml_suite.study.regret import Evidence, Search
 
@@ -112,6 +112,8 @@ class Certificate(Document):
     """The same for other numbers of candidates, ascending."""
     realised: Realised | None = None
     """Judged after step 2."""
+    unjudged: str = ""
+    """Why nothing is claimed of the winner, where there is one, and what to add."""
     pilot_trainings: int = 0
     pilot_seconds: float = 0.0
     share: float | None = None
@@ -160,7 +162,7 @@ def certify(
             low=0.0,
             high=chooser.high(simulated, scale, confidence),
         )
-    realised = judgement.judge(plan, sizes, scale, step1, step2, selection, confidence)
+    judged = judgement.judge(plan, sizes, scale, step1, step2, selection, confidence)
     noise = evidence.noise(sizes)
     correlation = chooser.correlations(sizes, plan.subset, confidence)
     top = _ceiling(sizes)
@@ -179,7 +181,7 @@ def certify(
         confidence=confidence,
         basis=basis,
         high=predicted.high if predicted else None,
-        realised=realised,
+        judged=judged,
     )
     return Certificate(
         study=plan.study,
@@ -206,7 +208,8 @@ def certify(
         relative=scale.relative,
         regret=predicted,
         promises=_promises(known, search, scale, confidence),
-        realised=realised,
+        realised=judged if isinstance(judged, Realised) else None,
+        unjudged=judged.reason if isinstance(judged, Unjudged) else "",
         pilot_trainings=len(results),
         pilot_seconds=sum(r.seconds for r in results),
         share=share,

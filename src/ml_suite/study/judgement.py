@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from ml_suite.study import chooser, copula, evidence, regret
 from ml_suite.study.contract import Document, SearchPlan, Selection, TrialResult, TrialState
@@ -14,8 +14,8 @@ from ml_suite.study.evidence import Sized
 from ml_suite.study.losses import Scale, normal_scores
 from ml_suite.study.regret import Evidence
 
-if TYPE_CHECKING:
-    pass
+FREEDOM = 2
+"""Further trainings of trials on everything below which they do not tell the noise of training."""
 
 
 class Realised(Document):
@@ -38,6 +38,16 @@ class Realised(Document):
     """True rank of the winner among all trials."""
 
 
+@dataclass(frozen=True)
+class Unjudged:
+    """A winner of which nothing is claimed."""
+
+    winner: int
+    """Trial."""
+    reason: str
+    """Why, and what to add."""
+
+
 def judge(
     plan: SearchPlan,
     sizes: Sequence[Sized],
@@ -46,10 +56,11 @@ def judge(
     step2: Sequence[TrialResult],
     selection: Selection | None,
     confidence: float,
-) -> Realised | None:
-    """Judge the winner; None until there is one, or when too little was trained on everything to say anything.
+) -> Realised | Unjudged | None:
+    """Judge the winner; None until there is one.
 
-    Trainings of the pilot on everything count as evidence too.
+    Trainings of the pilot on everything count as evidence too. Nothing is claimed from a handful of trainings, nor
+    where the noise of training is not known: the best of a few lucky seeds would look like the best of all.
     """
     import numpy as np
 
@@ -68,10 +79,11 @@ def judge(
             place = normal_scores(size.mean[[i]], complete)[0]
             if math.isfinite(place):
                 pairs.append((float(place), float(full.mean[i])))
-    if len(pairs) < regret.LEAST:
-        return None
+    noise = _noise(second.values(), evidence.noise(sizes))
+    if why := _missing(len(pairs), noise):
+        return Unjudged(winner, why)
     found = np.array(pairs)
-    known = Evidence(found[:, 0], found[:, 1], _noise(second.values(), evidence.noise(sizes)), len(found))
+    known = Evidence(found[:, 0], found[:, 1], noise, len(found))
     trained = list(second)
     simulated = regret.judge(
         known,
@@ -93,6 +105,21 @@ def judge(
         rank_median=int(np.median(simulated.rank)),
         rank_high=int(np.quantile(simulated.rank, confidence)),
     )
+
+
+def _missing(pairs: int, noise: float) -> str:
+    """Why a winner cannot be judged, and what to add; empty where it can be."""
+    if pairs < copula.MINIMUM:
+        return (
+            f"{pairs} trials were trained on the subset and on everything, {copula.MINIMUM} are needed "
+            "(raise `keep` or `controls`, or add a `pilot`)"
+        )
+    if math.isnan(noise):
+        return (
+            "hardly a trial was trained on everything with another seed, so that nobody knows what is luck (add "
+            "`finalists` and `replicates` of 3 or more, or a `pilot`)"
+        )
+    return ""
 
 
 def _usable(result: TrialResult) -> bool:
@@ -125,12 +152,15 @@ def _losses(step2: Sequence[TrialResult], scale: Scale) -> Mapping[int, list[flo
 
 
 def _noise(trained: Iterable[Sequence[float]], before: float) -> float:
-    """Noise of training on everything: between replicates, and as the pilot saw it where they are few."""
+    """Noise of training on everything: between replicates, and as the pilot saw it where they are few.
+
+    NaN where neither tells.
+    """
     import numpy as np
 
     several = [np.asarray(values) for values in trained if len(values) > 1]
     freedom = sum(len(values) - 1 for values in several)
     squares = float(sum(((values - values.mean()) ** 2).sum() for values in several))
     if math.isnan(before):
-        return math.sqrt(squares / freedom) if freedom else 0.0
+        return math.sqrt(squares / freedom) if freedom >= FREEDOM else math.nan
     return math.sqrt((squares + 2 * before**2) / (freedom + 2))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Context
 
 from ml_suite.quantities import format_fraction
 from ml_suite.study import chooser, copula, evidence, regret
 from ml_suite.study.evidence import Basis, Sized
-from ml_suite.study.judgement import Realised
+from ml_suite.study.judgement import Realised, Unjudged
 from ml_suite.study.losses import Scale
 from ml_suite.study.regret import Evidence, Search
 
@@ -26,17 +28,24 @@ class Told:
     basis: Basis
     high: float | None
     """End of the predicted interval of the regret; None: nothing is predicted."""
-    realised: Realised | None
+    judged: Realised | Unjudged | None
+    """What step 2 says of the winner; None before there is one."""
 
 
 def sentence(told: Told, sizes: Sequence[Sized], known: Sequence[Evidence]) -> str:
     """Say whether the subset is enough, what would be, and what step 2 has shown."""
     said = _predicted(told, sizes, known)
-    if told.realised is None:
+    if told.judged is None:
         return said
+    every = f"the best of all {told.search.trials:,}"
+    if isinstance(told.judged, Unjudged):
+        return (
+            f"{said} After step 2: trial {told.judged.winner} won; how near it is to {every} is not judged: "
+            f"{told.judged.reason}."
+        )
     return (
-        f"{said} After step 2: trial {told.realised.winner} is within {_amount(told.realised.high, told)} of the best "
-        f"of all {told.search.trials:,} with {percent(told.confidence)} confidence."
+        f"{said} After step 2: trial {told.judged.winner} is within {_bound(told.judged.high, told)} of {every} with "
+        f"{percent(told.confidence)} confidence."
     )
 
 
@@ -55,10 +64,11 @@ def warnings(told: Told, sizes: Sequence[Sized]) -> list[str]:
         listed.append(
             "no training on everything: what small sizes say of it is extrapolated, and may be wrong"
         )
-    if told.high is not None and told.realised and told.realised.median > told.high:
+    if told.high is not None and isinstance(told.judged, Realised) and told.judged.median > told.high:
+        after, before = _apart(told.judged.median, told.high, told)
         listed.append(
-            f"the winner's regret after step 2 ({_amount(told.realised.median, told)}) is above the predicted "
-            f"interval ({_amount(told.high, told)}): the pilot was too optimistic"
+            f"the winner's regret after step 2 ({after}) is above the predicted interval ({before}): the pilot was too "
+            "optimistic"
         )
     return listed
 
@@ -69,11 +79,11 @@ def _predicted(told: Told, sizes: Sequence[Sized], known: Sequence[Evidence]) ->
         return _missing(evidence.at(sizes, told.subset), share)
     keeping = f"keeping {told.search.kept:,} of {told.search.trials:,}"
     if told.high <= told.accepted:
-        said = f"{share} is enough: {keeping} loses at most {_amount(told.high, told)} with {sure} confidence"
+        said = f"{share} is enough: {keeping} loses at most {_bound(told.high, told)} with {sure} confidence"
     else:
         said = (
-            f"{share} is too small: {keeping} may lose up to {_amount(told.high, told)} ({sure} confidence), more than "
-            f"the {_amount(told.accepted, told)} that is accepted; {_advice(told, known)}"
+            f"{share} is too small: {keeping} may lose up to {_bound(told.high, told)} ({sure} confidence), more than "
+            f"the {_stated(told.accepted, told)} that is accepted; {_advice(told, known)}"
         )
     return said + ("; no training on everything backs this yet." if told.basis == "extrapolated" else ".")
 
@@ -109,9 +119,27 @@ def percent(share: float) -> str:
     return format_fraction(float(f"{share:.3g}")).replace("%", " %")
 
 
-def _amount(amount: float, told: Told) -> str:
+def _bound(amount: float, told: Told, digits: int = 0) -> str:
+    """Write the end of an interval: rounded up, for what is promised must hold, and what is too much must look so."""
     if not told.scale.relative:
-        return f"{amount:.3g} of {told.metric}"
-    if 100 * amount < 0.1:
-        return "0.1 %"
-    return f"{100 * amount:.1f} %" if 100 * amount < 2 else f"{100 * amount:.0f} %"
+        up = float(Context(3 + digits, ROUND_CEILING).create_decimal(repr(amount)))
+        return f"{up:.{3 + digits}g} of {told.metric}"
+    places = (1 if 100 * amount < 20 else 0) + digits
+    # 0.07 is 7.000000000000001 %
+    up = math.ceil(round(100 * amount * 10**places, 6)) / 10**places
+    text = f"{max(0.1, up):,.{places}f}"
+    return f"{text.rstrip('0').rstrip('.') if places else text} %"
+
+
+def _apart(larger: float, smaller: float, told: Told) -> tuple[str, str]:
+    """Write two amounts with as many digits as tell them apart."""
+    for digits in range(9):
+        texts = _bound(larger, told, digits), _bound(smaller, told, digits)
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
+def _stated(amount: float, told: Told) -> str:
+    """Write what the study file says, as it says it."""
+    return f"{100 * amount:.6g} %" if told.scale.relative else f"{amount:.6g} of {told.metric}"
