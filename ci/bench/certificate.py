@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from nets import DATA, SPACE, Nets, Trained
 
-from ml_suite.study import certificate, chooser, cost, evidence, halving
+from ml_suite.study import certificate, chooser, cost, evidence, halving, speed
 from ml_suite.study.certificate import Certificate
 from ml_suite.study.chooser import Aim, Decision, Part
 from ml_suite.study.contract import (
@@ -183,7 +183,7 @@ class Searcher:
         parts: dict[tuple[float, int], list[TrialResult]] = {}
         while True:
             sizes, scale = evidence.gather(parts, "minimize")
-            rate = cost.fitted(parts, "minimize")
+            rate = speed.fitted(parts, "minimize")
             asked = chooser.after(sizes, self.aim, rate, self.spent["pilot"], scale)
             if isinstance(asked, Decision):
                 return parts, asked

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml_suite.study import chooser, cost, evidence
+from ml_suite.study import chooser, evidence, speed
 from ml_suite.study.chooser import Aim, Decision, Part
 from ml_suite.study.contract import TrialResult
-from ml_suite.study.cost import Rate
+from ml_suite.study.speed import Rate
 from tests.study.pilots import World
 
 AIM = Aim(trials=400, configurations=24, budget=0.2, regret=0.15, confidence=0.9, first=0.025)
@@ -139,13 +139,13 @@ def timed(shares: dict[float, int], seconds: dict[int, float]) -> Parts:
 
 def test_speed_follows_from_small_trainings_and_some_on_everything() -> None:
     seconds = {i: 10.0 + i for i in range(24)}
-    found = cost.fitted(timed({0.05: 24, 0.1: 24, 1.0: 4}, seconds), "minimize")
+    found = speed.fitted(timed({0.05: 24, 0.1: 24, 1.0: 4}, seconds), "minimize")
     assert found is not None
     # the four on everything are the smallest networks
     assert found.full == pytest.approx(21.5, rel=0.05)
     assert found.overhead == pytest.approx(0.5, rel=0.1)
     assert found.dear > 1.2
-    assert cost.fitted(timed({0.05: 24}, seconds), "minimize") is None
+    assert speed.fitted(timed({0.05: 24}, seconds), "minimize") is None
 
 
 def test_epochs_of_the_trainings_on_everything_are_reduced_to_those_of_step_1() -> None:
@@ -153,6 +153,6 @@ def test_epochs_of_the_trainings_on_everything_are_reduced_to_those_of_step_1() 
     parts = timed({0.05: 24, 0.1: 24}, seconds) | {
         (1.0, 0): [r.model_copy(update={"seconds": 41.0}) for r in World().train(1.0, range(6), 1)]
     }
-    found = cost.fitted(parts, "minimize", shorten=0.5)
+    found = speed.fitted(parts, "minimize", shorten=0.5)
     assert found is not None
     assert found.full == pytest.approx(20.0, rel=0.05)

@@ -4,9 +4,10 @@ import doctest
 
 import pytest
 
-from ml_suite.study import cost
+from ml_suite.study import cost, speed
 from ml_suite.study.contract import Rungs, TrialState
-from ml_suite.study.cost import Extent, Rate
+from ml_suite.study.cost import Extent
+from ml_suite.study.speed import Rate
 from tests.study.results import result
 
 
@@ -55,25 +56,25 @@ def test_rungs_behind_the_last_epoch_cut_nothing() -> None:
 
 
 def test_overhead_is_found_from_two_sizes() -> None:
-    found = cost.rate([0.05, 0.05, 0.1, 0.1], [1.5, 1.7, 2.5, 2.7])
+    found = speed.rate([0.05, 0.05, 0.1, 0.1], [1.5, 1.7, 2.5, 2.7])
     assert found is not None
     assert (found.overhead, found.full) == (pytest.approx(0.6), pytest.approx(20.0))
 
 
 def test_overhead_is_never_negative() -> None:
-    found = cost.rate([0.1, 0.2], [1.0, 4.0])
+    found = speed.rate([0.1, 0.2], [1.0, 4.0])
     assert found is not None
     assert found.overhead == 0.0
     assert found.full == pytest.approx(16.0, rel=0.3)
 
 
 def test_one_size_says_nothing_about_overhead() -> None:
-    assert cost.rate([0.1, 0.1], [1.0, 2.0]) is None
+    assert speed.rate([0.1, 0.1], [1.0, 2.0]) is None
 
 
 def test_the_usual_overhead_is_an_estimate() -> None:
-    assert not cost.estimate("mlp", 10.0).measured
-    assert cost.estimate("anemoi", 10.0).overhead > cost.estimate("mlp", 10.0).overhead
+    assert not speed.estimate("mlp", 10.0).measured
+    assert speed.estimate("anemoi", 10.0).overhead > speed.estimate("mlp", 10.0).overhead
 
 
 def test_everything_that_was_trained_is_in_the_account() -> None:

@@ -8,7 +8,7 @@ from itertools import islice
 from ml_suite.config.hpo import Pilot
 from ml_suite.errors import StudyError
 from ml_suite.search.freeze import Frozen
-from ml_suite.study import cost, sampling, space, trials
+from ml_suite.study import cost, sampling, space, speed, trials
 from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.contract import SearchPlan, TrialResult, TrialState
 from ml_suite.trainers.mlp import settings
@@ -65,7 +65,7 @@ def quote(frozen: Frozen, results: Sequence[TrialResult] = ()) -> cost.Quote:
     return _at_most(made, pilot) if not frozen.decided else _with_pilot(plan, rate, pilot)
 
 
-def _with_pilot(plan: ArrayPlan, rate: cost.Rate, pilot: Pilot) -> cost.Quote:
+def _with_pilot(plan: ArrayPlan, rate: speed.Rate, pilot: Pilot) -> cost.Quote:
     """Add a pilot: each configuration twice at the subset and once at twice its size."""
     seconds = pilot.configurations * (4 * plan.subset * rate.full + 3 * rate.overhead)
     line = cost.Line(part="pilot", trainings=3 * pilot.configurations, seconds=seconds)
@@ -79,7 +79,7 @@ def _at_most(made: cost.Quote, pilot: Pilot) -> cost.Quote:
     return made.model_copy(update={"lines": [line], "seconds": most, "share": pilot.budget})
 
 
-def measured(plan: SearchPlan, results: Sequence[TrialResult]) -> cost.Rate | None:
+def measured(plan: SearchPlan, results: Sequence[TrialResult]) -> speed.Rate | None:
     """Speed as the trainings of both steps tell it; None before there is a complete one in step 1."""
     complete = [r for r in results if r.state is TrialState.COMPLETE and r.epochs != 0]
     first = [r for r in complete if r.step == 1]
@@ -92,9 +92,9 @@ def measured(plan: SearchPlan, results: Sequence[TrialResult]) -> cost.Rate | No
     both = [(_of_epochs(r, whole), _of_epochs(pairs[r.trial], whole)) for r in first if r.trial in pairs]
     if len(both) >= 3 and plan.subset < 1:
         ratio = sum(b for _, b in both) / sum(a for a, _ in both)
-        return cost.rate([plan.subset, 1.0], [mean, mean * ratio])
-    overhead = min(cost.OVERHEAD.get(plan.trainer, 0.0), mean)
-    return cost.Rate(overhead, (mean - overhead) / plan.subset)
+        return speed.rate([plan.subset, 1.0], [mean, mean * ratio])
+    overhead = min(speed.OVERHEAD.get(plan.trainer, 0.0), mean)
+    return speed.Rate(overhead, (mean - overhead) / plan.subset)
 
 
 def _of_epochs(result: TrialResult, epochs: int) -> float:
@@ -102,7 +102,7 @@ def _of_epochs(result: TrialResult, epochs: int) -> float:
     return result.seconds * epochs / (result.epochs or epochs)
 
 
-def estimated(plan: ArrayPlan) -> cost.Rate | None:
+def estimated(plan: ArrayPlan) -> speed.Rate | None:
     """Speed by the arithmetic of the networks; None for a program of one's own."""
     if plan.trainer != "mlp":
         return None
@@ -114,7 +114,7 @@ def estimated(plan: ArrayPlan) -> cost.Rate | None:
         products = settings.flops(widths, samples, judged) / _SPEED[plan.precision["step1"]]
         steps = settings.steps(samples, chosen.batch) * (_STEP + _LAYER * len(widths))
         seconds.append(plan.epochs["step1"] * (products + steps))
-    return cost.estimate(plan.trainer, sum(seconds) / len(seconds))
+    return speed.estimate(plan.trainer, sum(seconds) / len(seconds))
 
 
 def _drawn(plan: ArrayPlan) -> list[dict[str, object]]:

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ml_suite.study import copula, evidence, regret
-from ml_suite.study.cost import Rate
 from ml_suite.study.evidence import Basis, Sized
 from ml_suite.study.losses import Scale
 from ml_suite.study.regret import Search, Simulated
+from ml_suite.study.speed import Rate
 
 if TYPE_CHECKING:
     import numpy as np

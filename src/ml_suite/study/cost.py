@@ -13,16 +13,11 @@ that rungs leave. The one step is every trial trained once on everything.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ml_suite.study.contract import Document, Rungs, TrialResult, TrialState
-
-Parts = Mapping[tuple[float, int], Sequence[TrialResult]]
-"""Results of a pilot by share of the data and replicate."""
-
-OVERHEAD = {"mlp": 0.02, "command": 3.0, "anemoi": 4.0}
-"""Seconds of a trial that do not depend on its data, by trainer; until a pilot or finished trials say it better."""
+from ml_suite.study.speed import Rate
 
 
 class Line(Document):
@@ -88,17 +83,6 @@ class Extent:
     rungs: Rungs | None = None
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Seconds of a training: `overhead + share * full`."""
-
-    overhead: float
-    full: float
-    measured: bool = True
-    dear: float = 1.0
-    """Length of a candidate's training as a part of the average trial's: the best networks are seldom the smallest."""
-
-
 def epochs_left(rungs: Rungs | None, epochs: int) -> float:
     """Part of the epochs of step 1 that is trained when nobody stops early.
 
@@ -114,100 +98,6 @@ def epochs_left(rungs: Rungs | None, epochs: int) -> float:
         trained += running * (at - before)
         running, before = math.ceil(round(rungs.keep * running, 9)), at
     return (trained + running * (epochs - before)) / (rungs.cohort * epochs)
-
-
-def rate(shares: Sequence[float], seconds: Sequence[float]) -> Rate | None:
-    """Fit the mean seconds of trainings at several sizes; None with fewer than two sizes.
-
-    Parameters
-    ----------
-    shares
-        Part of the data of each training.
-    seconds
-        Of each training, reduced to one number of epochs.
-    """
-    count = len(shares)
-    if len(set(shares)) < 2 or count != len(seconds):
-        return None
-    # relative weights: the long trainings must not hide the overhead of the short ones
-    weights = [1 / share**2 for share in shares]
-    total = sum(weights)
-    mean_x = sum(w * x for w, x in zip(weights, shares, strict=True)) / total
-    mean_y = sum(w * y for w, y in zip(weights, seconds, strict=True)) / total
-    across = sum(w * (x - mean_x) ** 2 for w, x in zip(weights, shares, strict=True))
-    slope = (
-        sum(w * (x - mean_x) * (y - mean_y) for w, x, y in zip(weights, shares, seconds, strict=True))
-        / across
-    )
-    overhead = max(0.0, mean_y - slope * mean_x)
-    full = (mean_y - overhead) / mean_x if overhead == 0 else max(slope, 0.0)
-    return Rate(overhead=overhead, full=full)
-
-
-def fitted(parts: Parts, direction: str, shorten: float = 1.0) -> Rate | None:
-    """Speed as a pilot measured it; None before it has two sizes.
-
-    Parameters
-    ----------
-    parts
-        Its results by share of the data and replicate.
-    shorten
-        Epochs of step 1 as a part of those of the trainings on everything.
-
-    Notes
-    -----
-    Two small sizes say little about everything: the overhead is taken as three quarters of the smallest at most. As
-    soon as some trials were trained on everything, the ratio to their own small trainings counts.
-    """
-    small: dict[float, list[TrialResult]] = {}
-    full: list[TrialResult] = []
-    for (share, _), results in parts.items():
-        (full if share == 1.0 else small.setdefault(share, [])).extend(
-            r for r in results if r.state is TrialState.COMPLETE and r.seconds > 0
-        )
-    if len(small) < 2 or not all(small.values()):
-        return None
-    means = {share: _mean(r.seconds for r in results) for share, results in small.items()}
-    largest, least = max(small), min(small)
-    found = rate(
-        [s for s, results in small.items() for _ in results], [r.seconds for v in small.values() for r in v]
-    )
-    assert found is not None
-    overhead = min(found.overhead, 0.75 * means[least])
-    whole = (means[largest] - overhead) / largest
-    own = {r.trial: r.seconds for r in small[largest]}
-    both = [(own[r.trial], r.seconds * shorten) for r in full if r.trial in own]
-    for _ in range(20 if both else 0):
-        # of the trials in both, everything beyond the overhead grows as that of all
-        ratio = max(_mean(f for _, f in both) - overhead, 0.0) / max(
-            _mean(s for s, _ in both) - overhead, 1e-9
-        )
-        whole = (means[largest] - overhead) * ratio
-        overhead = min(max(means[least] - least * whole, 0.0), 0.95 * means[least])
-    return Rate(overhead, whole, dear=_dear(small[largest], overhead, direction))
-
-
-def _dear(results: Sequence[TrialResult], overhead: float, direction: str) -> float:
-    """How much longer the best quarter of trainings of one size takes than the average one."""
-    sign = 1 if direction == "minimize" else -1
-    ranked = sorted(
-        (r for r in results if r.value is not None), key=lambda r: (sign * (r.value or 0.0), r.trial)
-    )
-    if len(ranked) < 8:
-        return 1.0
-    seconds = [max(r.seconds - overhead, 0.0) for r in ranked]
-    mean = _mean(seconds)
-    return min(4.0, max(0.5, _mean(seconds[: len(seconds) // 4]) / mean)) if mean > 0 else 1.0
-
-
-def _mean(values: Iterable[float]) -> float:
-    listed = list(values)
-    return sum(listed) / len(listed)
-
-
-def estimate(trainer: str, full_seconds: float) -> Rate:
-    """Take the usual overhead of a trainer, where only the length of a full training is known."""
-    return Rate(OVERHEAD.get(trainer, OVERHEAD["command"]), full_seconds, measured=False)
 
 
 def quote(extent: Extent, rate: Rate, pilot: Line | None = None, gpus: int = 0) -> Quote:
@@ -288,11 +178,6 @@ def account(
         avoided_seconds=one_step - seconds if one_step else None,
         method=method,
     )
-
-
-def of_results(results: Iterable[TrialResult], share: float) -> list[tuple[float, float]]:
-    """Share of the data and seconds of complete trainings, for `rate`."""
-    return [(share, r.seconds) for r in results if r.state is TrialState.COMPLETE]
 
 
 def _line(part: str, results: Sequence[TrialResult], gpus: int) -> Line:

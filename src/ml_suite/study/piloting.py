@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from ml_suite.config.hpo import Hpo, Pilot
 from ml_suite.errors import StudyError
 from ml_suite.quantities import format_fraction
-from ml_suite.study import chooser, cost, evidence, seeds, verdicts
+from ml_suite.study import chooser, cost, evidence, seeds, speed, verdicts
 from ml_suite.study.chooser import Aim, Decision, Part
 from ml_suite.study.contract import SearchPlan, TrialResult, TrialState
-from ml_suite.study.cost import Rate
+from ml_suite.study.speed import Rate
 
 Parts = dict[tuple[float, int], list[TrialResult]]
 """Results of a pilot by share of the data and replicate."""
@@ -90,7 +90,7 @@ def run(plan: SearchPlan, aim: Aim, train: Train) -> Outcome:
     parts: Parts = {}
     while True:
         sizes, scale = evidence.gather(parts, plan.direction)
-        rate = cost.fitted(parts, plan.direction, plan.epochs["step1"] / plan.epochs["step2"])
+        rate = speed.fitted(parts, plan.direction, plan.epochs["step1"] / plan.epochs["step2"])
         asked = chooser.after(sizes, aim, rate, _seconds(parts), scale)
         if isinstance(asked, Decision):
             return _outcome(aim, parts, asked, rate)

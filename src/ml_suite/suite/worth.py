@@ -8,8 +8,9 @@ from ml_suite.config.deployment import Deployment
 from ml_suite.quantities import format_fraction
 from ml_suite.study import cost
 from ml_suite.study.contract import Rungs
-from ml_suite.study.cost import Extent, Rate
+from ml_suite.study.cost import Extent
 from ml_suite.study.planning import candidates
+from ml_suite.study.speed import Rate
 
 
 @dataclass(frozen=True)
