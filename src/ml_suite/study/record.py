@@ -27,6 +27,9 @@ Key = tuple[int, int, int]
 _TAIL = 1 << 16
 """Bytes that are read at once to find the last line end."""
 
+_sync = getattr(os, "fdatasync", os.fsync)
+# data and size are enough to read a line again; that spares a write of the inode's times for each
+
 
 class Record:
     """A file that one job appends to; what a killed job left half written is cut off when it is opened."""
@@ -54,7 +57,7 @@ class Record:
             written = 0
             while written < len(lines):
                 written += os.write(self._file, lines[written:])
-            os.fsync(self._file)
+            _sync(self._file)
         except OSError as error:
             os.ftruncate(self._file, self._size)
             raise _unwritten(self.path, error) from error
