@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ml_suite.errors import StudyError
@@ -24,6 +25,11 @@ AUTO = (
     ("keep: 17%", "keep: auto"),
     ("  step2:", "  pilot: {configurations: 9, budget: 70%, regret: 50%, confidence: 80%}\n  step2:"),
     ("batch: 32", "batch: 16"),
+)
+
+
+PROGRAM = TEXT.replace("  batch: 32", "  trainer: command\n  command: [train]  # batch: 32").replace(
+    ", rungs: {at: [2], cohort: 4}", ""
 )
 
 
@@ -93,6 +99,42 @@ def test_a_pilot_that_is_stopped_goes_on(tmp_path: Path) -> None:
     after = stages(tmp_path / "study")
     for name, results in before.items():
         assert after[name][: len(results)] == results
+
+
+def slowed(*args: Any, workers: int = 2, **given: Any) -> list[TrialResult]:
+    """Stages beside other work, which makes some trainings forty times slower."""
+    results = run_stage(*args, workers=workers, stop=threading.Event(), **given)
+    factors = np.random.default_rng(len(results)).uniform(0.5, 40, len(results))
+    return [
+        r.model_copy(update={"seconds": f * r.seconds, "cpu_seconds": f * (r.cpu_seconds or 0.0)})
+        for r, f in zip(results, factors, strict=True)
+    ]
+
+
+def test_what_is_auto_does_not_depend_on_how_busy_the_machine_is(tmp_path: Path) -> None:
+    path = study(tmp_path, *AUTO)
+    samples(tmp_path / "small.npz", 3000)
+    idle = pilot.run_pilot(freeze.freeze(path, tmp_path / "idle"), work())
+    busy = pilot.run_pilot(freeze.freeze(path, tmp_path / "busy"), slowed)
+    assert (busy.subset, busy.keep, busy.rate) == (idle.subset, idle.keep, idle.rate)
+    assert busy.parts.keys() == idle.parts.keys()
+    assert busy.decision.option is not None
+    assert idle.decision.option is not None
+    assert busy.decision.option.cost == idle.decision.option.cost
+
+
+def test_of_a_program_it_is_said_what_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    frozen = freeze.freeze(study(tmp_path, *AUTO, text=PROGRAM), tmp_path / "study")
+    said: list[str] = []
+
+    def stop(*args: Any, **given: Any) -> list[TrialResult]:
+        raise Stopped("enough")
+
+    with pytest.raises(Stopped):
+        pilot.run_pilot(frozen, stop, said.append)
+    (told,) = said
+    assert told.startswith("what is `auto` is decided by the processor time that the program takes")
 
 
 def test_a_stated_search_is_only_judged(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ml_suite.search import freeze, samples
+from ml_suite.search import effort, freeze, samples
 from ml_suite.search.freeze import Frozen
 from ml_suite.study import chooser, piloting, subset, trials
 from ml_suite.study.arrays import ArrayPlan, Members
@@ -52,7 +52,14 @@ def run_pilot(frozen: Frozen, work: Run, say: Say = lambda text: None) -> Outcom
     first = chooser.first_share(len(frozen.parts.training), freeze.batch(frozen.file, max))
     aim = piloting.aim(frozen.plan, frozen.file.hpo, first)
     plan = _prepared(frozen)
-    outcome = piloting.run(plan, aim, lambda part: _train(frozen, plan, aim, part, work))
+    if not frozen.decided and plan.trainer != "mlp":
+        say(
+            f"what is `auto` is decided by the {effort.clock(plan)} that the program takes, so another run may choose "
+            "otherwise"
+        )
+    outcome = piloting.run(
+        plan, aim, lambda part: _train(frozen, plan, aim, part, work), effort.counted(plan)
+    )
     if told := piloting.words(aim, outcome):
         say(told)
     return outcome
@@ -66,9 +73,7 @@ def _prepared(frozen: Frozen) -> ArrayPlan:
         samples.save(folder.members / f"{name}.npy", numbers)
     if plan.normalisation != "none":
         samples.normalise(folder.normalisation, frozen.x, frozen.parts.training)
-    if plan.sampling.startswith(trials.OPTUNA):
-        return plan.model_copy(update={"sampling": "random"})
-    return plan
+    return piloting.drawn(plan)
 
 
 def _train(frozen: Frozen, plan: ArrayPlan, aim: Aim, part: Part, work: Run) -> list[TrialResult]:

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 
 from ml_suite.config.hpo import Pilot
 from ml_suite.errors import StudyError
+from ml_suite.search import effort
 from ml_suite.search.freeze import Frozen
-from ml_suite.study import cost, sampling, space, speed, trials
+from ml_suite.study import cost, speed
 from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.contract import SearchPlan, TrialResult, TrialState
-from ml_suite.trainers.mlp import settings
-
-_DRAWN = 200
-"""Trials that stand for all in an estimate."""
-
-_SPEED = {"fp32": 70e9, "bf16": 120e9}
-"""Floating-point operations per second of one core in the matrix products, a guess until something is measured."""
-
-_STEP, _LAYER = 30e-6, 12e-6
-"""Seconds of an optimiser step, and of a layer in it, besides the products."""
 
 
 def extent(plan: SearchPlan) -> cost.Extent:
@@ -52,7 +42,7 @@ def quote(frozen: Frozen, results: Sequence[TrialResult] = ()) -> cost.Quote:
         If nothing is known of a program's speed.
     """
     plan = frozen.plan
-    rate = measured(plan, results) or estimated(plan)
+    rate = measured(plan, results) or effort.estimated(plan)
     if rate is None:
         raise StudyError(
             "how long a program takes is known when it has trained something",
@@ -100,25 +90,3 @@ def measured(plan: SearchPlan, results: Sequence[TrialResult]) -> speed.Rate | N
 def _of_epochs(result: TrialResult, epochs: int) -> float:
     """Seconds that a training would have taken for so many epochs."""
     return result.seconds * epochs / (result.epochs or epochs)
-
-
-def estimated(plan: ArrayPlan) -> speed.Rate | None:
-    """Speed by the arithmetic of the networks; None for a program of one's own."""
-    if plan.trainer != "mlp":
-        return None
-    samples, judged = plan.members["training"].count, plan.members["validation"].count
-    seconds = []
-    for params in islice(_drawn(plan), _DRAWN):
-        chosen = settings.parse(params, plan.settings)
-        widths = settings.sizes(chosen, *plan.arrays.shape)
-        products = settings.flops(widths, samples, judged) / _SPEED[plan.precision["step1"]]
-        steps = settings.steps(samples, chosen.batch) * (_STEP + _LAYER * len(widths))
-        seconds.append(plan.epochs["step1"] * (products + steps))
-    return speed.estimate(plan.trainer, sum(seconds) / len(seconds))
-
-
-def _drawn(plan: ArrayPlan) -> list[dict[str, object]]:
-    if plan.sampling.startswith(trials.OPTUNA):
-        ready = space.build(space.parse(plan.space), plan.constraints)
-        return [sampling.draw(ready, plan.seed, i) for i in range(min(plan.trials, _DRAWN))]
-    return [trials.parameters(plan, i) for i in range(min(plan.trials, _DRAWN))]

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ml_suite.config.hpo import Hpo, Pilot
 from ml_suite.errors import StudyError
 from ml_suite.quantities import format_fraction
-from ml_suite.study import chooser, cost, evidence, seeds, speed, verdicts
+from ml_suite.study import chooser, cost, evidence, seeds, speed, trials, verdicts
 from ml_suite.study.chooser import Aim, Decision, Part
 from ml_suite.study.contract import SearchPlan, TrialResult, TrialState
-from ml_suite.study.speed import Rate
+from ml_suite.study.speed import Rate, Work
 
 Parts = dict[tuple[float, int], list[TrialResult]]
 """Results of a pilot by share of the data and replicate."""
+
+Plan = TypeVar("Plan", bound=SearchPlan)
 
 Train = Callable[[Part], list[TrialResult]]
 """Trains a part, or takes up what is recorded of it."""
@@ -38,7 +41,7 @@ class Outcome:
     parts: Parts
     decision: Decision
     rate: Rate | None
-    """Seconds of a training."""
+    """Work of a training."""
 
 
 def wanted(hpo: Hpo) -> bool:
@@ -79,8 +82,13 @@ def aim(plan: SearchPlan, hpo: Hpo, first: float) -> Aim:
     )
 
 
-def run(plan: SearchPlan, aim: Aim, train: Train) -> Outcome:
+def run(plan: SearchPlan, aim: Aim, train: Train, work: Work = speed.wall) -> Outcome:
     """Train part after part until it is known which search to make.
+
+    Parameters
+    ----------
+    work
+        What a training has cost; it decides, so it should be the same however often the pilot is run.
 
     Raises
     ------
@@ -90,11 +98,16 @@ def run(plan: SearchPlan, aim: Aim, train: Train) -> Outcome:
     parts: Parts = {}
     while True:
         sizes, scale = evidence.gather(parts, plan.direction)
-        rate = speed.fitted(parts, plan.direction, plan.epochs["step1"] / plan.epochs["step2"])
-        asked = chooser.after(sizes, aim, rate, _seconds(parts), scale)
+        rate = speed.fitted(parts, plan.direction, plan.epochs["step1"] / plan.epochs["step2"], work)
+        asked = chooser.after(sizes, aim, rate, _spent(parts, work), scale)
         if isinstance(asked, Decision):
             return _outcome(aim, parts, asked, rate)
         parts[asked.share, asked.replicate] = train(asked)
+
+
+def drawn(plan: Plan) -> Plan:
+    """Return the plan by which configurations are drawn: at random for an adaptive sampler, which has seen nothing."""
+    return plan.model_copy(update={"sampling": "random"}) if plan.sampling.startswith(trials.OPTUNA) else plan
 
 
 def name(part: Part) -> str:
@@ -131,8 +144,8 @@ def words(aim: Aim, outcome: Outcome) -> str:
     )
 
 
-def _seconds(parts: Parts) -> float:
-    return sum(r.seconds for results in parts.values() for r in results)
+def _spent(parts: Parts, work: Work) -> float:
+    return sum(work(share, r) for (share, _), results in parts.items() for r in results)
 
 
 def _outcome(aim: Aim, parts: Parts, decision: Decision, rate: Rate | None) -> Outcome:

@@ -13,7 +13,7 @@ Parts = Mapping[tuple[float, int], Sequence[TrialResult]]
 Work = Callable[[float, TrialResult], float]
 """What a training on a share of the data has cost, in seconds of any clock that is the same for all of a study."""
 
-OVERHEAD = {"mlp": 0.02, "command": 3.0, "anemoi": 4.0}
+OVERHEAD = {"mlp": 0.005, "command": 3.0, "anemoi": 4.0}
 """Seconds of a trial that do not depend on its data, by trainer; until a pilot or finished trials say it better."""
 
 
@@ -59,6 +59,11 @@ def rate(shares: Sequence[float], seconds: Sequence[float]) -> Rate | None:
 def wall(share: float, result: TrialResult) -> float:
     """Seconds by the clock on the wall: what people wait for, and what another program beside it makes longer."""
     return result.seconds
+
+
+def processor(share: float, result: TrialResult) -> float:
+    """Seconds of processor time, or by the clock where the training did not tell."""
+    return result.seconds if result.cpu_seconds is None else result.cpu_seconds
 
 
 def fitted(parts: Parts, direction: str, shorten: float = 1.0, work: Work = wall) -> Rate | None:
