@@ -82,11 +82,14 @@ def test_a_space_with_lists_conditions_and_constraints_is_read() -> None:
         ("  metric: val", "  metric: val\n  sampling: {optuna: tpe, rounds: 21}", "8:35", "20 trials cannot be", "20"),
         ("  metric: val", "  metric: val\n  constraints: [layers > 3, laers > 2]", "8:29", "nothing is called 'laers'",
          "did you mean 'layers'?"),
-        ("  metric: val", "  metric: val\n  constraints: [layers = 3]", "8:17", "column 8 of this: write ==", None),
+        ("  metric: val", "  metric: val\n  constraints: [layers = 3]", "8:24", "error: write == to compare", None),
         ("  metric: val", "  metric: val\n  constraints: [1 > 0]", "8:17", "reads no hyperparameter", "leave it out"),
-        ("keep: 5%", "keep: 5%, filter: layers > 3 and vale < 2", "14:29",
-         "column 16 of this: nothing is called 'vale'", "did you mean 'value'?"),
+        ("keep: 5%", "keep: 5%, filter: layers > 3 and vale < 2", "14:44",
+         "error: nothing is called 'vale'", "did you mean 'value'?"),
         ("subset: 5%", "subset: 5%, epochs: 5, rungs: {at: [2, 5]}", "13:62", "has 5 epochs", None),
+        ("keep: 5%", "keep: 5%, epochs: 5, rungs: {at: [5]}", "14:46", "a candidate has 5 epochs", None),
+        ("keep: 5%", "keep: 5%, rungs: {at: [2]}", "14:21", "a deployment trains each candidate in a task", "study run"),
+        ("keep: 5%", "keep: 5%, rungs: {at: [3, 2]}", "14:28", "at: lists epochs in ascending order", None),
         ("subset: 5%", "subset: 5%, shards: 3, rungs: {at: [2]}", "13:43", "20 trials that compete in 2 cohorts of 16",
          "at most 2"),
         ("subset: 5%", "subset: 5%, contiguous: true, block: 3d", "13:53", "a contiguous subset has no blocks", None),
@@ -127,6 +130,23 @@ def test_a_number_of_trials_is_kept_as_it_stands() -> None:
     whole = parse(loads(TEXT.replace("keep: 5%", "keep: 100%"))).hpo
     assert whole is not None
     assert whole.keep_count == 20
+
+
+def test_the_caret_is_at_the_character_of_an_expression_that_is_wrong() -> None:
+    told = report(with_hpo('constraints: [layers > 1, "units[0] >= units[-1] and layers < lay"]'))
+    line, caret = next(
+        (line, below)
+        for line, below in zip(told.splitlines(), told.splitlines()[1:], strict=False)
+        if "units[-1] and" in line
+    )
+    assert line[caret.index("^") :].startswith('lay"]')
+
+
+def test_a_text_of_several_lines_is_counted_by_the_reader() -> None:
+    told = report(with_hpo("constraints:\n  - >-\n    layers > 3\n    and laers < 9"))
+    assert "d.yaml:9:5: error: column 16 of this: nothing is called 'laers'" in told
+    told = report(with_hpo("constraints: ['optimiser == ''adam'' or laers < 9']"))
+    assert "column 24 of this: nothing is called 'laers'" in told
 
 
 def test_a_condition_may_ask_for_null() -> None:

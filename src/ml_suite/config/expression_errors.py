@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 
+from ml_suite.config.findings import below
 from ml_suite.config.operations import FUNCTIONS
 from ml_suite.errors import StudyError
 
 DEEPEST = 50
 """Levels of nesting."""
+
+_SHOWN = 150
+"""Characters of an expression that is shown with a caret below it."""
 
 
 class ExpressionError(StudyError):
@@ -20,6 +24,12 @@ class ExpressionError(StudyError):
         self.column = column
         """From 1."""
         self.what = what
+
+    def __str__(self) -> str:
+        if len(self.text) > _SHOWN or not self.text.isprintable():
+            return super().__str__()
+        lines = [f"column {self.column}: {self.what}", self.text, f"{below(self.text, self.column)}^"]
+        return "\n  ".join([*lines, *([self.hint] if self.hint else [])])
 
 
 def check_brackets(text: str, plain: str) -> None:

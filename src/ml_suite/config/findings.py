@@ -52,6 +52,8 @@ class Problem:
     hint: str | None = None
     on_key: bool = False
     """It is about the key, not its value."""
+    column: int | None = None
+    """Character of the value's text that it is about, from 1."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Finding:
         if self.key:
             lines.append(f" {blank}| {self.key}")
         if place.text:
-            lines += [f" {number}| {place.text}", f" {blank}| {_below(place.text, place.column)}^"]
+            lines += [f" {number}| {place.text}", f" {blank}| {below(place.text, place.column)}^"]
         if self.hint:
             lines.append(f" {blank}= {self.hint}")
         return "\n".join(lines)
@@ -101,7 +103,7 @@ def report(file: str, findings: Sequence[Finding]) -> str:
     return "\n\n".join(blocks)
 
 
-def _below(text: str, column: int) -> str:
+def below(text: str, column: int) -> str:
     """Blanks that put a caret under COLUMN: tabs stay tabs, wide characters take two."""
     before = text[: column - 1].ljust(column - 1)
     return "".join(

@@ -85,7 +85,7 @@ def _read(path: tuple[str | int, ...], text: Any, names: list[str]) -> Iterator[
         read = expressions.compile(text, names)
     except expressions.ExpressionError as error:
         hint = error.hint and error.hint[0].lower() + error.hint[1:].rstrip(".")
-        yield Problem(path, f"column {error.column} of this: {error.what}", hint)
+        yield Problem(path, error.what, hint, column=error.column)
         return
     if not read.names:
         yield Problem(path, "this reads no hyperparameter, so that it is always the same", "leave it out")
@@ -118,13 +118,15 @@ def _rounds(data: Data) -> Iterator[Problem]:
 
 def _cuts(data: Data) -> Iterator[Problem]:
     """Rungs lie before the end of a trial."""
-    at = _get(data, "hpo", "step1", "rungs", "at")
-    epochs = _whole(_get(data, "hpo", "step1", "epochs")) or _whole(_get(data, "training", "epochs"))
-    for i, epoch in enumerate(at if isinstance(at, list) else ()):
-        if epochs and _whole(epoch) and epoch >= epochs:
-            where = ("hpo", "step1", "rungs", "at", i)
-            message = f"a trial has {epochs} epochs, so that it cannot be cut after {epoch}"
-            yield Problem(where, message, "write an earlier one, or leave it out")
+    usual = _whole(_get(data, "training", "epochs"))
+    for step, what in (("step1", "trial"), ("step2", "candidate")):
+        at = _get(data, "hpo", step, "rungs", "at")
+        epochs = _whole(_get(data, "hpo", step, "epochs")) or usual
+        for i, epoch in enumerate(at if isinstance(at, list) else ()):
+            if epochs and _whole(epoch) and epoch >= epochs:
+                where = ("hpo", step, "rungs", "at", i)
+                message = f"a {what} has {epochs} epochs, so that it cannot be cut after {epoch}"
+                yield Problem(where, message, "write an earlier one, or leave it out")
 
 
 def _cohorts(data: Data) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,10 +63,36 @@ class Source:
         return self.values.get((), Place(self.file, 1, 1, self.lines[0] if self.lines else ""))
 
     def finding(
-        self, severity: Severity, path: Keys, message: str, hint: str | None = None, key: bool = False
+        self,
+        severity: Severity,
+        path: Keys,
+        message: str,
+        hint: str | None = None,
+        key: bool = False,
+        column: int | None = None,
     ) -> Finding:
-        """Return a message about the value at PATH, or about its KEY."""
-        return Finding(severity, message, self.at(path, key), ".".join(map(str, path)), hint)
+        """Return a message about the value at PATH, or about its KEY, or a character of its text: COLUMN, from 1."""
+        place = self.at(path, key)
+        if column is not None and path in self.values:
+            inside = self._inside(place, self._text(path), column - 1)
+            # a text of several lines, or with characters that YAML writes otherwise, is counted by the reader
+            place, message = (inside, message) if inside else (place, f"column {column} of this: {message}")
+        return Finding(severity, message, place, ".".join(map(str, path)), hint)
+
+    def _text(self, path: Keys) -> str:
+        node = self.data
+        for key in path:
+            node = node[key]
+        return str(node)
+
+    @staticmethod
+    def _inside(place: Place, text: str, offset: int) -> Place | None:
+        """Place of a character of a value that stands in its line as it is, in quotes or without."""
+        start = place.column - 1
+        start += place.text[start : start + 1] in ("'", '"')
+        if not place.text.startswith(text[: offset + 1], start):
+            return None
+        return replace(place, column=start + offset + 1)
 
 
 def load(path: Path, shown: str | None = None) -> Source:
@@ -229,7 +255,9 @@ def read(source: Source, model: type[M], together: Callable[[Any], Iterable[Prob
         problems += together(source.data)
     told: set[Keys | Place | None] = {finding.place for finding in found}
     for problem in problems:
-        finding = source.finding(Severity.ERROR, problem.path, problem.message, problem.hint, problem.on_key)
+        finding = source.finding(
+            Severity.ERROR, problem.path, problem.message, problem.hint, problem.on_key, problem.column
+        )
         if problem.path not in told and finding.place not in told:
             found.append(finding)
         told.add(problem.path)

@@ -74,9 +74,7 @@ def _constraints(ready: Space, seed: int, source: Source) -> Iterator[Finding]:
     except ExpressionError as error:
         texts = [constraint.text for constraint in ready.constraints]
         where = ("hpo", "constraints", texts.index(error.text))
-        yield source.finding(
-            Severity.ERROR, where, f"column {error.column} of this: {error.what}", error.hint
-        )
+        yield source.finding(Severity.ERROR, where, error.what, error.hint, column=error.column)
         return
     worst = ("hpo", "constraints", alone.index(min(alone)))
     hint = "loosen it, or choose ranges of which a larger part fulfils it"
