@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from ml_suite import atomic
 from ml_suite.config.hpo import Pilot
 from ml_suite.search import network
+from ml_suite.search import pilot as pilots
 from ml_suite.search.folder import Folder
 from ml_suite.search.freeze import Frozen
-from ml_suite.study import cost, record, two_step
+from ml_suite.study import budget, cost, record, two_step
 from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.certificate import Certificate, Parts, certify
 from ml_suite.study.contract import Selection, Shortlist, TrialResult
@@ -74,6 +75,7 @@ def certificate(
 ) -> Certificate:
     """Judge whether the answer can be trusted, from all that was trained."""
     aim = frozen.file.hpo.pilot or Pilot()
+    costs = budget.overspent(aim.budget, spent) if spent else pilots.excess(frozen, pilot) if pilot else []
     return certify(
         plan,
         pilot or {},
@@ -83,6 +85,7 @@ def certificate(
         accepted=aim.regret,
         confidence=aim.confidence,
         share=spent.share if spent else None,
+        costs=costs if pilot else [],
     )
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from ml_suite.search import effort, freeze, samples
 from ml_suite.search.freeze import Frozen
-from ml_suite.study import chooser, piloting, subset, trials
+from ml_suite.study import budget, chooser, piloting, speed, subset, trials
 from ml_suite.study.arrays import ArrayPlan, Members
 from ml_suite.study.chooser import Aim, Part
 from ml_suite.study.contract import TrialResult
 from ml_suite.study.piloting import Outcome
+from ml_suite.study.speed import Parts
 from ml_suite.study.stage import Stage, Task
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ def run_pilot(frozen: Frozen, work: Run, say: Say = lambda text: None) -> Outcom
     Raises
     ------
     StudyError
-        If so few configurations train that nothing can be decided.
+        If so few configurations train that nothing can be decided, or the budget is too small.
     Stopped
         If told to stop.
     """
-    first = chooser.first_share(len(frozen.parts.training), freeze.batch(frozen.file, max))
-    aim = piloting.aim(frozen.plan, frozen.file.hpo, first)
+    aim = aims(frozen)
+    budget.require_hope(aim, effort.estimated(frozen.plan))
     plan = _prepared(frozen)
     if not frozen.decided and plan.trainer != "mlp":
         say(
@@ -63,6 +64,19 @@ def run_pilot(frozen: Frozen, work: Run, say: Say = lambda text: None) -> Outcom
     if told := piloting.words(aim, outcome):
         say(told)
     return outcome
+
+
+def aims(frozen: Frozen) -> Aim:
+    """Say what the search is to reach."""
+    first = chooser.first_share(len(frozen.parts.training), freeze.batch(frozen.file, max))
+    return piloting.aim(frozen.plan, frozen.file.hpo, first)
+
+
+def excess(frozen: Frozen, parts: Parts) -> list[str]:
+    """Say so where a pilot and the search that follows from it will cost more than the budget."""
+    aim, plan, work = aims(frozen), frozen.plan, effort.counted(frozen.plan)
+    rate = speed.fitted(parts, plan.direction, plan.epochs["step1"] / plan.epochs["step2"], work)
+    return budget.planned(aim, rate, piloting.spent(parts, work), plan.subset, plan.keep)
 
 
 def _prepared(frozen: Frozen) -> ArrayPlan:

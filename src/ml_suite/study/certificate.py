@@ -131,6 +131,7 @@ def certify(
     accepted: float = 0.1,
     confidence: float = 0.9,
     share: float | None = None,
+    costs: Sequence[str] = (),
 ) -> Certificate:
     """Make the certificate of a study from its pilot, and from both steps when they are there.
 
@@ -146,6 +147,8 @@ def certify(
         Regret that is accepted.
     share
         Cost of the study as a part of the one step's.
+    costs
+        What is to be said of it; see `ml_suite.study.budget`.
     """
     sizes, scale = evidence.gather(pilot, plan.direction, [*step1, *step2])
     search = Search(
@@ -213,7 +216,7 @@ def certify(
         pilot_trainings=len(results),
         pilot_seconds=sum(r.seconds for r in results),
         share=share,
-        warnings=verdicts.warnings(told, sizes),
+        warnings=[*verdicts.warnings(told, sizes), *costs],
     )
 
 

@@ -113,6 +113,8 @@ class Decision:
     """None: nothing can be said about any."""
     good: bool
     """Its regret is accepted, within the budget."""
+    cheapest: float | None = None
+    """Cost of the cheapest search with this pilot, as a part of the one step; None: not known."""
 
 
 def first_share(samples: int, batch: int) -> float:
@@ -172,9 +174,10 @@ def decide(sizes: Sequence[Sized], aim: Aim, rate: Rate, spent: float, scale: Sc
     budget = SAFE * aim.budget
     within = [o for o in options if o.cost <= budget] or [min(options, key=lambda o: o.cost)]
     good = [o for o in within if o.high <= aim.regret and o.cost <= budget]
+    cheapest = min(o.cost for o in options)
     if good:
-        return Decision(min(good, key=lambda o: (o.cost, o.high)), good=True)
-    return Decision(min(within, key=lambda o: (o.high, -o.kept)), good=False)
+        return Decision(min(good, key=lambda o: (o.cost, o.high)), good=True, cheapest=cheapest)
+    return Decision(min(within, key=lambda o: (o.high, -o.kept)), good=False, cheapest=cheapest)
 
 
 def high(simulated: Simulated, scale: Scale, confidence: float) -> float:
@@ -250,11 +253,23 @@ def _options(
     options: list[Option] = []
     for kept in reversed([min(aim.kept, aim.trials)] if aim.kept else _numbers(most)):
         simulated = regret.predict(known, aim.search(kept), draws=400)
-        cost = (spent + step1 + (kept + aim.extra) * full) / one_step
+        cost = price(aim, rate, spent, share, kept)
         # keeping less is never better: what the simulation says otherwise is its own noise
         end = max(high(simulated, scale, aim.confidence), options[-1].high if options else 0.0)
         options.append(Option(share, kept, basis, simulated, end, cost))
     return options
+
+
+def price(aim: Aim, rate: Rate, spent: float, share: float, kept: int) -> float:
+    """Cost of pilot and search as a part of the one step's."""
+    step1 = aim.trials * (share * rate.full + rate.overhead) * aim.left
+    return part(aim, rate, spent + step1 + (kept + aim.extra) * _candidate(aim, rate))
+
+
+def part(aim: Aim, rate: Rate, spent: float) -> float:
+    """Work as a part of the one step's."""
+    one_step = aim.trials * (rate.full + rate.overhead)
+    return spent / one_step if one_step > 0 else math.inf
 
 
 def _candidate(aim: Aim, rate: Rate) -> float:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from ml_suite.config.hpo import Hpo, Pilot
 from ml_suite.errors import StudyError
 from ml_suite.quantities import format_fraction
-from ml_suite.study import chooser, cost, evidence, seeds, speed, trials, verdicts
+from ml_suite.study import budget, chooser, cost, evidence, seeds, speed, trials, verdicts
 from ml_suite.study.chooser import Aim, Decision, Part
 from ml_suite.study.contract import SearchPlan, TrialResult, TrialState
 from ml_suite.study.speed import Rate, Work
@@ -42,6 +42,8 @@ class Outcome:
     decision: Decision
     rate: Rate | None
     """Work of a training."""
+    spent: float
+    """Work of the pilot."""
 
 
 def wanted(hpo: Hpo) -> bool:
@@ -93,15 +95,17 @@ def run(plan: SearchPlan, aim: Aim, train: Train, work: Work = speed.wall) -> Ou
     Raises
     ------
     StudyError
-        If so few configurations train that what is `auto` cannot be decided.
+        If so few configurations train that what is `auto` cannot be decided, or if all is `auto` and no search is
+        within the budget.
     """
     parts: Parts = {}
     while True:
         sizes, scale = evidence.gather(parts, plan.direction)
         rate = speed.fitted(parts, plan.direction, plan.epochs["step1"] / plan.epochs["step2"], work)
-        asked = chooser.after(sizes, aim, rate, _spent(parts, work), scale)
+        asked = chooser.after(sizes, aim, rate, spent(parts, work), scale)
         if isinstance(asked, Decision):
-            return _outcome(aim, parts, asked, rate)
+            budget.require(aim, asked.cheapest)
+            return _outcome(aim, parts, asked, rate, spent(parts, work))
         parts[asked.share, asked.replicate] = train(asked)
 
 
@@ -132,23 +136,32 @@ def seed(given: int, part: Part) -> int:
     return seeds.of_training(given, _FIRST, 1 + part.replicate)
 
 
+def excess(aim: Aim, outcome: Outcome) -> list[str]:
+    """Say so where pilot and search will cost more than the budget."""
+    return budget.planned(aim, outcome.rate, outcome.spent, outcome.subset, outcome.keep)
+
+
 def words(aim: Aim, outcome: Outcome) -> str:
     """Say what was decided; empty where nothing can be said."""
-    option = outcome.decision.option
+    option, over = outcome.decision.option, excess(aim, outcome)
     if option is None:
-        return ""
+        return "; ".join(over)
     doubt = "" if outcome.decision.good else "; no search within the budget is certain to be good enough"
-    return (
-        f"pilot: {verdicts.percent(outcome.subset)} and keeping {outcome.keep:,} of {aim.trials:,} for "
-        f"{verdicts.percent(option.cost)} of one step's cost{doubt}"
+    return "; ".join(
+        [
+            f"pilot: {verdicts.percent(outcome.subset)} and keeping {outcome.keep:,} of {aim.trials:,} for "
+            f"{verdicts.percent(option.cost)} of one step's cost{doubt}",
+            *over,
+        ]
     )
 
 
-def _spent(parts: Parts, work: Work) -> float:
+def spent(parts: speed.Parts, work: Work) -> float:
+    """Work of all parts."""
     return sum(work(share, r) for (share, _), results in parts.items() for r in results)
 
 
-def _outcome(aim: Aim, parts: Parts, decision: Decision, rate: Rate | None) -> Outcome:
+def _outcome(aim: Aim, parts: Parts, decision: Decision, rate: Rate | None, spent: float) -> Outcome:
     option = decision.option
     if option is None and None in (aim.subset, aim.kept):
         good = sum(r.state is TrialState.COMPLETE for results in parts.values() for r in results)
@@ -159,4 +172,4 @@ def _outcome(aim: Aim, parts: Parts, decision: Decision, rate: Rate | None) -> O
         )
     share = aim.subset or (option.share if option else aim.first)
     keep = aim.kept or (option.kept if option else 1)
-    return Outcome(share, keep, parts, decision, rate)
+    return Outcome(share, keep, parts, decision, rate, spent)

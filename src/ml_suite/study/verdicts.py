@@ -119,16 +119,25 @@ def percent(share: float) -> str:
     return format_fraction(float(f"{share:.3g}")).replace("%", " %")
 
 
+def upward(share: float, digits: int = 0) -> str:
+    """Write a share for a person, rounded up.
+
+    >>> upward(0.0412), upward(0.07), upward(0.412), upward(0.0412, digits=1)
+    ('4.2 %', '7 %', '42 %', '4.12 %')
+    """
+    places = (1 if 100 * share < 20 else 0) + digits
+    # 0.07 is 7.000000000000001 %
+    up = math.ceil(round(100 * share * 10**places, 6)) / 10**places
+    text = f"{up:,.{places}f}"
+    return f"{text.rstrip('0').rstrip('.') if places else text} %"
+
+
 def _bound(amount: float, told: Told, digits: int = 0) -> str:
     """Write the end of an interval: rounded up, for what is promised must hold, and what is too much must look so."""
     if not told.scale.relative:
         up = float(Context(3 + digits, ROUND_CEILING).create_decimal(repr(amount)))
         return f"{up:.{3 + digits}g} of {told.metric}"
-    places = (1 if 100 * amount < 20 else 0) + digits
-    # 0.07 is 7.000000000000001 %
-    up = math.ceil(round(100 * amount * 10**places, 6)) / 10**places
-    text = f"{max(0.1, up):,.{places}f}"
-    return f"{text.rstrip('0').rstrip('.') if places else text} %"
+    return upward(max(0.001, amount), digits)
 
 
 def _apart(larger: float, smaller: float, told: Told) -> tuple[str, str]:
