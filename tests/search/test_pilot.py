@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from ml_suite.errors import StudyError
-from ml_suite.search import freeze, pilot
+from ml_suite.search import finish, freeze, pilot
 from ml_suite.search.run import Options, run
 from ml_suite.search.stages import Progress, Stopped, run_stage
 from ml_suite.study import record
@@ -147,6 +148,47 @@ def test_a_stated_search_is_only_judged(tmp_path: Path) -> None:
     assert (found.subset, found.keep) == (0.2, 4)
     assert {share for share, _ in found.parts} >= {0.2, 0.4}
     assert {share for share, _ in found.parts} <= {0.2, 0.4, 1.0}
+
+    # a budget that it is not within is told, and the search is made all the same
+    path.write_text(path.read_text().replace("budget: 90%", "budget: 5%"))
+    frozen, said = freeze.freeze(path, tmp_path / "study"), list[str]()
+    again = pilot.run_pilot(frozen, work(progress=_refuse), said.append)
+    assert "more than the budget of 5 %, the pilot alone " in said[-1]
+    made = finish.certificate(frozen, frozen.plan, pilot=again.parts)
+    assert any(words.startswith("pilot and search will cost ") for words in made.warnings)
+
+
+def test_a_budget_that_is_far_too_small_for_all_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    path = study(tmp_path, *AUTO, ("budget: 70%", "budget: 5%"))
+    with pytest.raises(StudyError, match=r"hpo\.pilot\.budget is 5 %") as caught:
+        run(path, threading.Event(), Options(root=tmp_path / "study", workers=1))
+    assert re.search(r"Write budget: \d+(\.\d)?% in hpo\.pilot", caught.value.hint or "")
+    assert stages(tmp_path / "study") == {}
+
+
+@pytest.mark.parametrize("normalise", ["training", "subset"])
+def test_a_pilot_leaves_the_normalisation_of_the_study_alone(tmp_path: Path, normalise: str) -> None:
+    path = study(
+        tmp_path,
+        ("  test: 10%", f"  test: 10%\n  normalise: {normalise}"),
+        ("trials: 12", "trials: 16"),
+        ("  step2:", "  pilot: {configurations: 8, budget: 90%}\n  step2:"),
+    )
+    frozen = freeze.freeze(path, tmp_path / "study")
+    freeze.settle(frozen)
+    before = frozen.folder.normalisation.read_bytes()
+    found = pilot.run_pilot(frozen, work())
+    assert frozen.folder.normalisation.read_bytes() == before
+    own = {p.stem: dict(np.load(p)) for p in frozen.folder.members.glob("pilot-*.npz")}
+    if normalise == "training":
+        assert own == {}
+        return
+    assert {f"pilot-{100 * share:g}%-{i}" for share, i in found.parts} == set(own)
+    assert not np.array_equal(own["pilot-20%-0"]["mean"], own["pilot-20%-1"]["mean"])
+    numbers = np.load(frozen.folder.members / "pilot-20%-1.npy")
+    np.testing.assert_allclose(own["pilot-20%-1"]["mean"], frozen.x[numbers].mean(0), rtol=1e-5)
+    if "pilot-100%-0" in own:
+        np.testing.assert_array_equal(own["pilot-100%-0"]["mean"], own["pilot-20%-0"]["mean"])
 
 
 def test_a_pilot_in_which_hardly_anything_trains_decides_nothing(tmp_path: Path) -> None:

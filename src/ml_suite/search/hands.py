@@ -35,7 +35,8 @@ def maker(
         for name, key in (("training", stage.members), ("validation", "validation"), ("test", "test"))
         if (part := plan.members.get(key)) is not None and part.path is not None
     }
-    normalisation = None if plan.normalisation == "none" else tree.normalisation
+    own = folder / stage.normalisation if stage.normalisation else tree.normalisation
+    normalisation = None if plan.normalisation == "none" else own
     final = stage.step == 2
 
     def seed(task: Task) -> int:

@@ -7,6 +7,7 @@ a pilot that is killed goes on where it was. What is the same wherever a pilot r
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ def _prepared(frozen: Frozen) -> ArrayPlan:
     kinds = (("training", frozen.parts.training), ("validation", frozen.parts.validation))
     for name, numbers in kinds:
         samples.save(folder.members / f"{name}.npy", numbers)
-    if plan.normalisation != "none":
+    if plan.normalisation == "training":
         samples.normalise(folder.normalisation, frozen.x, frozen.parts.training)
     return piloting.drawn(plan)
 
@@ -112,11 +113,25 @@ def _train(frozen: Frozen, plan: ArrayPlan, aim: Aim, part: Part, work: Run) -> 
         patience=steps,
         patience_epochs=epochs,
         precision=plan.precision["step2" if full else "step1"],
+        normalisation=_normalised(frozen, aim, part, f"pilot-{name}"),
     )
     number = piloting.number(aim, part)
     chosen = part.trials if part.trials is not None else range(aim.configurations)
     tasks = [Task(trial, trials.parameters(plan, trial), number) for trial in chosen]
     return work(plan, frozen.folder.root, stage, tasks)
+
+
+def _normalised(frozen: Frozen, aim: Aim, part: Part, key: str) -> Path | None:
+    """Leave the normalisation of a part that has another one than step 1; None: it has the study's.
+
+    As in step 2, what is trained on everything keeps the normalisation of a subset: that of the pilot's first one.
+    """
+    if frozen.plan.normalisation != "subset":
+        return None
+    of = replace(part, share=aim.subset or aim.first, replicate=0) if part.share == 1.0 else part
+    path = frozen.folder.members / f"{key}.npz"
+    samples.normalise(path, frozen.x, _numbers(frozen, of))
+    return path.relative_to(frozen.folder.root)
 
 
 def _numbers(frozen: Frozen, part: Part) -> NDArray[int64]:

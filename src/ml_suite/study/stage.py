@@ -6,6 +6,7 @@ Step 1, step 2, its replicates and each part of a pilot are stages; whoever runs
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from ml_suite.study.contract import Rungs
@@ -26,6 +27,8 @@ class Stage:
     patience_epochs: int | None = None
     """As `patience`, where how many steps an epoch has depends on a trial's batch."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    normalisation: Path | None = None
+    """Of its inputs, relative to the study's folder; None: that of the study."""
     rungs: Rungs | None = None
     walltime: float | None = None
     """Seconds, of one trial."""
