@@ -87,7 +87,6 @@ def test_a_space_with_lists_conditions_and_constraints_is_read() -> None:
         ("keep: 5%", "keep: 5%, filter: layers > 3 and vale < 2", "14:44",
          "error: nothing is called 'vale'", "did you mean 'value'?"),
         ("subset: 5%", "subset: 5%, epochs: 5, rungs: {at: [2, 5]}", "13:62", "has 5 epochs", None),
-        ("keep: 5%", "keep: 5%, epochs: 5, rungs: {at: [5]}", "14:46", "a candidate has 5 epochs", None),
         ("keep: 5%", "keep: 5%, rungs: {at: [2]}", "14:21", "a deployment trains each candidate in a task", "study run"),
         ("keep: 5%", "keep: 5%, rungs: {at: [3, 2]}", "14:28", "at: lists epochs in ascending order", None),
         ("subset: 5%", "subset: 5%, shards: 3, rungs: {at: [2]}", "13:43", "20 trials that compete in 2 cohorts of 16",

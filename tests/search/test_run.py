@@ -232,3 +232,36 @@ def test_a_full_disk_in_mid_record_is_told_and_the_study_goes_on(tmp_path: Path)
     assert 3 < len(known) < 24
     assert ran(path, workers=2) is not None
     assert record.read(tmp_path / "study" / "step1" / "0-of-1.jsonl")[: len(known)] == known
+
+
+def test_candidates_with_rungs_give_the_same_table_however_often_it_is_killed(tmp_path: Path) -> None:
+    path = study(
+        tmp_path,
+        ("units: {choice: [4, 8]", "units: {choice: [64, 128]"),
+        ("keep: 17%", "keep: 50%, rungs: {at: [5, 10]}, controls: 1, finalists: 2, replicates: 2"),
+        ("epochs: 6", "epochs: 20"),
+    )
+    assert begin(path, tmp_path / "whole").wait() == 0
+    file = tmp_path / "killed" / "step2" / "0-of-1.jsonl"
+    for _ in range(2):
+        known = _lines(file)
+        process = begin(path, tmp_path / "killed")
+        while process.poll() is None and _lines(file) <= known:
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    won = ran(path, root=tmp_path / "killed", workers=2)
+    tables = {(tmp_path / folder / "step2.csv").read_bytes() for folder in ("whole", "killed")}
+    assert len(tables) == 1
+    found = rows(tmp_path / "whole" / "step2.csv")
+    first = [r for r in found if r["replicate"] == "0"]
+    assert sorted((r["state"], r["epochs"]) for r in first) == [
+        *[("complete", "20")] * 3,
+        ("pruned", "10"),
+        *[("pruned", "5")] * 3,
+    ]
+    assert won is not None
+    assert len(won.replicates) == 2
+    cut = {int(r["trial"]) for r in first if r["state"] == "pruned"}
+    assert won.trial not in cut
+    assert not [trial for trial in cut if list((tmp_path / "whole" / "weights").glob(f"{trial}-*"))]

@@ -21,7 +21,7 @@ from ml_suite.errors import StudyError
 from ml_suite.search.claim import claim, overlap
 from ml_suite.search.stages import Progress, Stopped, run_stage
 from ml_suite.study import record
-from ml_suite.study.contract import Rungs, TrialResult, TrialState
+from ml_suite.study.contract import Cuts, Rungs, TrialResult, TrialState
 from ml_suite.study.stage import Stage, Task
 from tests.search.studies import plan, standin
 
@@ -82,6 +82,21 @@ def test_rungs_cut_the_worse_half_and_then_again(train: Train) -> None:
         (TrialState.COMPLETE, 4),
     ]
     assert results[2].value == results[2].best == results[2].history[-1].value
+
+
+def test_candidates_are_cut_together_whatever_was_trained_before(train: Train, tmp_path: Path) -> None:
+    made = plan(epochs={"step1": 4, "step2": 4})
+    stage = Stage(name="step2", step=2, members="training", epochs=4, rungs=Cuts(at=[1, 2], keep=0.5))
+    several = [*tasks(8)[:7], Task(7, {"quality": 0.0}, alone=True)]
+    whole = train(several, stage, plan=made, folder=tmp_path / "whole")
+    assert [r.epochs for r in whole].count(4) == 3
+    assert whole[7].state is TrialState.COMPLETE
+    fewer = train(several[:4], stage, plan=made, folder=tmp_path / "grown", workers=1)
+    assert {r.state for r in fewer} == {TrialState.COMPLETE, TrialState.PRUNED}
+    grown = train(several, stage, plan=made, folder=tmp_path / "grown", workers=1)
+    assert record.table(grown) == record.table(whole)
+    read = record.merge((tmp_path / "grown" / "step2").glob("*.jsonl"))
+    assert record.table(read) == record.table(whole)
 
 
 def test_workers_are_not_started_for_each_trial(train: Train) -> None:

@@ -166,25 +166,30 @@ class Adaptive(Strict):
     rounds: Annotated[int, Field(gt=1, le=100)] = 4
 
 
-class Rungs(Strict):
-    """Successive halving inside step 1 (Jamieson and Talwalkar 2016; Hyperband, Li et al. 2018).
-
-    Trials compete in cohorts of neighbouring numbers, so shards need not talk to each other and the outcome is the
-    same for any number of them.
-    """
+class Cuts(Strict):
+    """Successive halving (Jamieson and Talwalkar 2016; Hyperband, Li et al. 2018): in step 2, of all candidates."""
 
     at: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]
-    """Epochs after which a cohort is cut, ascending."""
+    """Epochs after which those that compete are cut, ascending."""
     keep: Share = 0.5
     """Part of the running trials that goes on after each cut, rounded up."""
-    cohort: Annotated[int, Field(gt=1)] = 16
-    """Trials that compete."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
         if sorted(set(self.at)) != self.at:
             raise ValueError("at: lists epochs in ascending order, each once")
         return self
+
+
+class Rungs(Cuts):
+    """Successive halving inside step 1.
+
+    Trials compete in cohorts of neighbouring numbers, so shards need not talk to each other and the outcome is the
+    same for any number of them.
+    """
+
+    cohort: Annotated[int, Field(gt=1)] = 16
+    """Trials that compete."""
 
 
 class Step1(Strict):
@@ -231,6 +236,8 @@ class Step2(Strict):
     epochs: Annotated[int, Field(gt=0)] | None = None
     """Default: the training's."""
     patience: PatienceText | None = None
+    rungs: Cuts | None = None
+    """All candidates compete; controls and further trainings of finalists do not take part."""
     select: Annotated[str, Field(pattern=SELECT)] = "best"
     """The winner: the best, the best balance, or the smallest model nearly as good as the best."""
     narrow: Annotated[int, Field(gt=1)] | None = None

@@ -37,6 +37,7 @@ def problems(data: Data) -> Iterator[Problem]:
         _periods,
         _twice,
         _here,
+        _apart,
         _measured,
     ):
         yield from rule(data)
@@ -197,6 +198,17 @@ def _here(data: Data) -> Iterator[Problem]:
             )
     if _get(data, "hpo", "pilot") is not None:
         yield Problem(("hpo", "pilot"), "a deployment runs no pilot", f"leave it out; {alone}", on_key=True)
+
+
+def _apart(data: Data) -> Iterator[Problem]:
+    """A suite trains each candidate in a task of its own, so nothing is cut among them."""
+    if _get(data, "hpo", "step2", "rungs") is not None:
+        yield Problem(
+            ("hpo", "step2", "rungs"),
+            "a deployment trains each candidate in a task of its own, and cuts none of them",
+            "leave it out; candidates are cut in studies of one machine: ml-suite study run",
+            on_key=True,
+        )
 
 
 def _measured(data: Data) -> Iterator[Problem]:

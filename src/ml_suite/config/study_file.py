@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from ml_suite.config import locate, rules, search_rules
+from ml_suite.config import locate, metrics, rules, search_rules
 from ml_suite.config.findings import FileError, Finding, Problem, Severity
 from ml_suite.config.hpo import Hpo, PatienceText
 from ml_suite.config.source import Keys, Source, load, read
@@ -148,7 +148,9 @@ def parse(path: Path) -> tuple[StudyFile, Source]:
 
 def problems(data: dict[str, Any]) -> Iterator[Problem]:
     """Rules of several keys, on plain data that may be wrong in any way."""
-    yield from search_rules.problems(data)
+    trainer = _at(data, "training", "trainer") or "mlp"
+    yield from search_rules.problems(data, sized=trainer == "mlp")
+    yield from metrics.problems(data)
     for rule in (rules._keep, rules._twice):
         yield from rule(data)
     yield from _trainer(data)
@@ -232,13 +234,15 @@ def _unused(data: dict[str, Any]) -> Iterator[Problem]:
 
 def _rungs(data: dict[str, Any]) -> Iterator[Problem]:
     """Rungs lie before the end of a trial, also where its epochs are not stated."""
-    if _at(data, "hpo", "step1", "epochs") or _at(data, "training", "epochs"):
-        return
-    at, epochs = _at(data, "hpo", "step1", "rungs", "at"), Training.model_fields["epochs"].default
-    for i, epoch in enumerate(at if isinstance(at, list) else ()):
-        if isinstance(epoch, int) and epoch >= epochs:
-            where = ("hpo", "step1", "rungs", "at", i)
-            yield Problem(where, f"a trial has {epochs} epochs, so that it cannot be cut after {epoch}")
+    epochs = Training.model_fields["epochs"].default
+    for step, what in (("step1", "trial"), ("step2", "candidate")):
+        if _at(data, "hpo", step, "epochs") or _at(data, "training", "epochs"):
+            continue
+        at = _at(data, "hpo", step, "rungs", "at")
+        for i, epoch in enumerate(at if isinstance(at, list) else ()):
+            if isinstance(epoch, int) and epoch >= epochs:
+                where = ("hpo", step, "rungs", "at", i)
+                yield Problem(where, f"a {what} has {epochs} epochs, so that it cannot be cut after {epoch}")
 
 
 def _files(study: StudyFile, source: Source, beside: Path) -> Iterator[Finding]:

@@ -206,6 +206,9 @@ def _draft(
             replicates=hpo.step2.replicates,
             select=hpo.step2.select,
             narrow=hpo.step2.narrow,
+            rungs=contract.Cuts(at=hpo.step2.rungs.at, keep=hpo.step2.rungs.keep)
+            if hpo.step2.rungs
+            else None,
         ),
         trainer=training.trainer,
         software=software | _program(study, beside),

@@ -138,7 +138,7 @@ def stage1(frozen: Frozen, plan: ArrayPlan) -> Stage:
 
 def stage2(plan: ArrayPlan) -> Stage:
     """Return how step 2 is trained."""
-    return _stage(plan, 2, "training")
+    return replace(_stage(plan, 2, "training"), rungs=plan.choice.rungs)
 
 
 def _stage(plan: ArrayPlan, step: Literal[1, 2], members: str) -> Stage:
@@ -172,11 +172,11 @@ def _shortlist(plan: ArrayPlan, folder: Folder, results: Sequence[TrialResult]) 
 def _step2(frozen: Frozen, plan: ArrayPlan, chosen: Shortlist, work: Run) -> list[TrialResult]:
     """Train candidates, then finalists again with other seeds."""
     stage, root = stage2(plan), frozen.folder.root
-    tasks = [Task(c.trial, c.params) for c in chosen.candidates]
+    tasks = [Task(c.trial, c.params, alone=c.role == "control") for c in chosen.candidates]
     results = work(plan, root, stage, tasks)
     params = {c.trial: c.params for c in chosen.candidates}
     again = [
-        Task(trial, params[trial], replicate)
+        Task(trial, params[trial], replicate, alone=True)
         for trial in two_step.finalists(plan, chosen, results)
         for replicate in range(1, plan.choice.replicates)
     ]

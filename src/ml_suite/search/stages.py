@@ -16,9 +16,9 @@ from ml_suite.search.claim import Shard
 from ml_suite.search.crew import Crew, crew
 from ml_suite.search.folder import Folder
 from ml_suite.search.work import Part, Work
-from ml_suite.study import record
+from ml_suite.study import halving, record
 from ml_suite.study.arrays import ArrayPlan
-from ml_suite.study.contract import Rungs, TrialResult, TrialState
+from ml_suite.study.contract import Cuts, TrialResult, TrialState
 from ml_suite.study.ranking import rank
 from ml_suite.study.stage import Stage, Task
 from ml_suite.trainers.mlp import settings
@@ -121,9 +121,8 @@ def run_stage(
         return [run.results[key] for key in sorted(run.results)]
 
 
-def _of_shard(tasks: Sequence[Task], rungs: Rungs | None, shard: Shard) -> list[Task]:
-    size = rungs.cohort if rungs else 1
-    return [task for task in tasks if (task.trial // size) % shard[1] == shard[0]]
+def _of_shard(tasks: Sequence[Task], rungs: Cuts | None, shard: Shard) -> list[Task]:
+    return [task for task in tasks if halving.cohort(rungs, task.trial) % shard[1] == shard[0]]
 
 
 def _recorded(
@@ -156,9 +155,9 @@ class _Run:
         report: Report | None,
     ) -> None:
         self.plan, self.stage, self.folder, self.report = plan, stage, Folder(folder), report
-        self.results = results
         self.total = len(tasks)
         self.work = Work(tasks, results.values(), stage.rungs, plan.direction, partial(_cost, plan))
+        self.results = results = {(r.trial, r.replicate): r for r in self.work.settled}
         self.cost = self.work.cost
         self.whole = sum(self.cost.values()) or 1.0
         self.spent = sum(self.cost[key] for key in results)

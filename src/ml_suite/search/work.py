@@ -11,12 +11,16 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ml_suite.study.contract import Rungs, TrialResult, TrialState
+from ml_suite.study import halving
+from ml_suite.study.contract import Cuts, TrialResult, TrialState
 from ml_suite.study.halving import Course, decide, end_of, pruned
 from ml_suite.study.stage import Task
 
 Key = tuple[int, int]
 """Trial and replicate."""
+
+_Name = tuple[bool, int, int]
+"""Of a cohort: whether it is a training that competes with nobody, number, replicate."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Part:
 class _Cohort:
     tasks: dict[int, Task]
     courses: dict[int, Course]
+    rungs: Cuts | None
     paused: dict[int, TrialResult] = field(default_factory=dict)
     running: set[int] = field(default_factory=set)
     place: int = 0
@@ -56,6 +61,8 @@ class Work:
     ----------
     done
         Results that are recorded.
+        A cut of step 2 is made again, for others may compete now: with more candidates some that were cut go on, and
+        are trained from the start.
     cost
         Of a task, in any unit.
     """
@@ -64,24 +71,34 @@ class Work:
         self,
         tasks: Sequence[Task],
         done: Iterable[TrialResult],
-        rungs: Rungs | None,
+        rungs: Cuts | None,
         direction: str,
         cost: Callable[[Task], float],
     ) -> None:
         self.rungs, self.direction = rungs, direction
         self.cost = {(t.trial, t.replicate): cost(t) for t in tasks}
-        self._cohorts: dict[Key, _Cohort] = {}
+        self._cohorts: dict[_Name, _Cohort] = {}
+        of: dict[Key, _Cohort] = {}
         for task in tasks:
-            cohort = self._cohorts.setdefault(self._name(task), _Cohort({}, {}))
+            ruled = None if task.alone else rungs
+            cohort = self._cohorts.setdefault(self._name(task), _Cohort({}, {}, ruled))
             cohort.tasks[task.trial], cohort.courses[task.trial] = task, Course()
+            of[task.trial, task.replicate] = cohort
+        self.settled: list[TrialResult] = []
+        """Results that are final by what is recorded."""
         for result in done:
-            key = self._name(Task(result.trial, {}, result.replicate))
-            if key in self._cohorts and result.trial in self._cohorts[key].tasks:
-                self._cohorts[key].courses[result.trial] = Course(result.history, end_of(result.state))
+            if (known := of.get((result.trial, result.replicate))) is None:
+                continue
+            if anew(result):
+                known.paused[result.trial] = result
+                known.courses[result.trial] = Course(result.history)
+            else:
+                known.courses[result.trial] = Course(result.history, end_of(result.state))
+                self.settled.append(result)
         self._ready: list[tuple[int, int, float, int, Job]] = []
         for place, cohort in enumerate(sorted(self._cohorts.values(), key=self._weight)):
             cohort.place = place
-            self._ask(cohort)
+            self.settled += self._ask(cohort)
 
     def next(self) -> Job | None:
         """Take the next job; None while there is none."""
@@ -104,30 +121,42 @@ class Work:
         cohort.courses[trial] = Course(result.history, end_of(result.state))
         return [result, *self._ask(cohort)]
 
-    def _name(self, task: Task) -> Key:
-        return task.trial // self.rungs.cohort if self.rungs else task.trial, task.replicate
+    def _name(self, task: Task) -> _Name:
+        rungs = None if task.alone else self.rungs
+        return rungs is None, halving.cohort(rungs, task.trial), task.replicate
 
     def _weight(self, cohort: _Cohort) -> tuple[float, int]:
         return -sum(self.cost[t.trial, t.replicate] for t in cohort.tasks.values()), min(cohort.tasks)
 
     def _ask(self, cohort: _Cohort) -> list[TrialResult]:
         """Queue what the cohort has to train next; return what is cut."""
-        decision = decide(cohort.courses, self.rungs, self.direction)
+        decision = decide(cohort.courses, cohort.rungs, self.direction)
         for trial, until in decision.train.items():
             if trial not in cohort.running:
                 earlier = cohort.paused.pop(trial, None)
-                self._push(cohort, Job(cohort.tasks[trial], until, earlier.seconds if earlier else 0.0))
+                spent = 0.0 if earlier is None or anew(earlier) else earlier.seconds
+                self._push(cohort, Job(cohort.tasks[trial], until, spent))
         cut = []
         for trial, at in decision.pruned.items():
             if trial in cohort.paused:
-                cut.append(pruned(cohort.paused.pop(trial), at, self.direction))
+                cut.append(_cut(cohort.paused.pop(trial), at, self.direction))
                 cohort.courses[trial] = Course(cut[-1].history, end_of(TrialState.PRUNED))
         return cut
 
     def _push(self, cohort: _Cohort, job: Job) -> None:
         cohort.running.add(job.task.trial)
-        begun = -(self.rungs.at.index(job.until) if self.rungs and job.until in self.rungs.at else 0)
-        if self.rungs and job.until is None:
-            begun = -len(self.rungs.at)
+        at = cohort.rungs.at if cohort.rungs else []
+        begun = -len(at) if job.until is None else -at.index(job.until)
         cost = -self.cost[job.task.trial, job.task.replicate]
         heapq.heappush(self._ready, (begun, cohort.place, cost, job.task.trial, job))
+
+
+def anew(result: TrialResult) -> bool:
+    """Whether a recorded result is a cut that is made again: candidates and rungs of step 2 may have changed."""
+    return result.step == 2 and result.state is TrialState.PRUNED
+
+
+def _cut(result: TrialResult, at: int, direction: str) -> TrialResult:
+    """Return a training as cut; one that is recorded so stays as it is."""
+    same = result.state is TrialState.PRUNED and result.epochs == at
+    return result if same else pruned(result, at, direction)

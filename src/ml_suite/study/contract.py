@@ -101,12 +101,18 @@ class Budget(Document):
     """Seconds."""
 
 
-class Rungs(Document):
-    """Successive halving inside step 1, in cohorts of `cohort` trials with neighbouring numbers."""
+class Cuts(Document):
+    """Successive halving among all trials of a stage."""
 
     at: list[int]
-    """Epochs after which a cohort is cut, ascending."""
+    """Epochs after which those that compete are cut, ascending."""
     keep: float
+    """Part that goes on after each cut."""
+
+
+class Rungs(Cuts):
+    """Successive halving inside step 1, in cohorts of `cohort` trials with neighbouring numbers."""
+
     cohort: int
 
 
@@ -121,6 +127,8 @@ class Choice(Document):
     replicates: int = 1
     select: str = "best"
     narrow: int | None = None
+    rungs: Cuts | None = None
+    """Cuts among the candidates of step 2."""
 
 
 class SearchPlan(Document):

@@ -1,8 +1,9 @@
-"""Successive halving inside step 1: which trials of a cohort go on after a rung.
+"""Successive halving: which trials of a cohort go on after a rung.
 
 Trials compete in cohorts of neighbouring numbers (Jamieson and Talwalkar 2016; Hyperband, Li et al. 2018), and who goes
 on follows from the histories of one cohort alone. So a cohort belongs to one shard, nothing but finished trials has to
-be recorded, and a cohort that was killed is decided again from what is known of it.
+be recorded, and a cohort that was killed is decided again from what is known of it. The candidates of step 2 are one
+cohort.
 
 At each rung those that are left are ranked by their best value so far, and the best ``ceil(keep * left)`` stay. A trial
 that stopped early took its whole budget: it is ranked with its best value, and when it does not stay it is complete all
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ml_suite.study.contract import HistoryPoint, Rungs, SearchPlan, TrialResult, TrialState
+from ml_suite.study.contract import Cuts, HistoryPoint, Rungs, SearchPlan, TrialResult, TrialState
 
 
 class End(Enum):
@@ -62,7 +63,7 @@ class Decision:
     """Trials that are cut, each after this epoch."""
 
 
-def decide(cohort: Mapping[int, Course], rungs: Rungs | None, direction: str) -> Decision:
+def decide(cohort: Mapping[int, Course], rungs: Cuts | None, direction: str) -> Decision:
     """Follow a cohort from rung to rung as far as its histories go.
 
     Parameters
@@ -130,6 +131,17 @@ def end_of(state: TrialState) -> End:
     return End.LOST if state in (TrialState.DIVERGED, TrialState.FAILED) else End.RUNNING
 
 
+def cohort(rungs: Cuts | None, trial: int) -> int:
+    """Return the number of the cohort that a trial of a stage belongs to; without cuts each is alone.
+
+    >>> cohort(Rungs(at=[1], keep=0.5, cohort=4), 9), cohort(Cuts(at=[1], keep=0.5), 9), cohort(None, 9)
+    (2, 0, 9)
+    """
+    if rungs is None:
+        return trial
+    return trial // rungs.cohort if isinstance(rungs, Rungs) else 0
+
+
 def cohort_of(plan: SearchPlan, trial: int) -> int:
-    """Return the number of the cohort that a trial belongs to; without rungs each is alone."""
-    return trial // plan.rungs.cohort if plan.rungs else trial
+    """Return the number of the cohort of step 1 that a trial belongs to; without rungs each is alone."""
+    return cohort(plan.rungs, trial)

@@ -139,7 +139,7 @@ def gather(paths: Iterable[Path], study: str | None = None) -> Merged:
                 continue
             known = own.get(key(result))
             # lines of one file are in the order of time, whatever the clock said
-            if known is None or _settled(result) > _settled(known) or _settled(known) < _FINAL:
+            if known is None or _follows(result, known):
                 own[key(result)] = result
         for name, result in own.items():
             known = merged.get(name)
@@ -194,20 +194,26 @@ def _cell(value: Any) -> str:
     return json.dumps(value) if isinstance(value, list | dict) else str(value)
 
 
-_FINAL = 2
+_CUT, _FINAL = 2, 3
 
 
 def order(result: TrialResult) -> tuple[int, float]:
     """Of two results of a training on two hosts the greater one counts.
 
-    One with an outcome goes before a failure, and that before one that was stopped, whatever the clocks of the hosts
-    say; of two of a kind the later one.
+    One with an outcome goes before one that was cut, that before a failure, and that before one that was stopped,
+    whatever the clocks of the hosts say; of two of a kind the later one.
     """
     return _settled(result), result.ended.timestamp()
 
 
 def _settled(result: TrialResult) -> int:
-    return {TrialState.PREEMPTED: 0, TrialState.FAILED: 1}.get(result.state, _FINAL)
+    return {TrialState.PREEMPTED: 0, TrialState.FAILED: 1, TrialState.PRUNED: _CUT}.get(result.state, _FINAL)
+
+
+def _follows(result: TrialResult, known: TrialResult) -> bool:
+    """Whether a later line of a file counts instead: a cut of step 2 may be made again, but stays until then."""
+    before, after = _settled(known), _settled(result)
+    return after > before or before < _CUT or before == after == _CUT
 
 
 def _whole(file: int) -> int:

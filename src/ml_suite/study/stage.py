@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ml_suite.study.contract import Rungs
+from ml_suite.study.contract import Cuts
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Stage:
     precision: Literal["fp32", "bf16"] = "fp32"
     normalisation: Path | None = None
     """Of its inputs, relative to the study's folder; None: that of the study."""
-    rungs: Rungs | None = None
+    rungs: Cuts | None = None
+    """Who competes with whom: `ml_suite.study.halving.cohort`."""
     walltime: float | None = None
     """Seconds, of one trial."""
 
@@ -41,3 +42,5 @@ class Task:
     trial: int
     params: dict[str, Any]
     replicate: int = 0
+    alone: bool = False
+    """It takes no part in the cuts of its stage: it is trained to its end."""
