@@ -14,6 +14,7 @@ import pytest
 
 from ml_suite.errors import StudyError
 from ml_suite.search import finish, freeze, pilot
+from ml_suite.search.quoting import quote
 from ml_suite.search.run import Options, run
 from ml_suite.search.stages import Progress, Stopped, run_stage
 from ml_suite.study import record
@@ -148,6 +149,8 @@ def test_a_stated_search_is_only_judged(tmp_path: Path) -> None:
     assert (found.subset, found.keep) == (0.2, 4)
     assert {share for share, _ in found.parts} >= {0.2, 0.4}
     assert {share for share, _ in found.parts} <= {0.2, 0.4, 1.0}
+
+    assert quote(freeze.freeze(path, tmp_path / "study")).measured
 
     # a budget that it is not within is told, and the search is made all the same
     path.write_text(path.read_text().replace("budget: 90%", "budget: 5%"))

@@ -43,12 +43,25 @@ def test_rungs_and_pilot_are_in_the_quote() -> None:
     plain = cost.quote(Extent(trials=64, subset=0.1, kept=2, epochs1=60, epochs2=60), Rate(1.0, 10.0))
     rungs = Rungs(at=[4, 8, 16], keep=0.5, cohort=16)
     saving = cost.quote(
-        Extent(64, 0.1, 2, epochs1=60, epochs2=60, rungs=rungs), Rate(1.0, 10.0), pilot, gpus=2
+        Extent(64, 0.1, 2, epochs1=60, epochs2=60, rungs=rungs), Rate(1.0, 10.0), [pilot], gpus=2
     )
     assert [line.part for line in saving.lines] == ["pilot", "step1", "step2"]
     assert saving.lines[1].seconds == pytest.approx(0.225 * plain.lines[0].seconds)
     assert saving.seconds == pytest.approx(sum(line.seconds for line in saving.lines))
     assert saving.lines[2].gpu_hours == pytest.approx(2 * saving.lines[2].seconds / 3600)
+
+
+def test_what_depends_on_the_pilot_is_quoted_as_a_range() -> None:
+    lines = [
+        cost.Line(part="pilot", trainings=10, seconds=50.0),
+        cost.Line(part="anchors", trainings=4, seconds=40.0, least=0.0),
+    ]
+    found = cost.quote(Extent(10, 0.1, 1), Rate(0.0, 10.0), lines)
+    assert found.seconds == 50 + 40 + 10 + 10
+    assert found.least_seconds == 50 + 10 + 10
+    assert found.least_share == pytest.approx(0.7)
+    plain = cost.quote(Extent(10, 0.1, 1), Rate(0.0, 10.0))
+    assert (plain.least_seconds, plain.least_share) == (None, None)
 
 
 def test_rungs_behind_the_last_epoch_cut_nothing() -> None:

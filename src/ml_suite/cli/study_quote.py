@@ -11,7 +11,7 @@ from ml_suite.cli.options import console, json_option, next_step, print_json, sh
 from ml_suite.cli.study_run import file_argument, folder_option
 
 if TYPE_CHECKING:
-    from ml_suite.study.cost import Quote
+    from ml_suite.study.cost import Line, Quote
 
 
 @click.command(
@@ -54,7 +54,7 @@ def told(made: Quote, workers: int) -> dict[str, str]:
     from ml_suite.report.words import duration
 
     found = {
-        line.part.replace("step", "step "): f"{line.trainings:,.0f} trainings, {duration(line.seconds)}"
+        line.part.replace("step", "step "): _line(line, _range(line.least, line.seconds))
         for line in made.lines
     }
     ending = (
@@ -63,16 +63,42 @@ def told(made: Quote, workers: int) -> dict[str, str]:
         else "a rough estimate before anything is trained"
     )
     found["in all"] = (
-        f"{duration(made.seconds)} of training, about {duration(made.seconds / workers)} with {workers} at once"
+        f"{_range(made.least_seconds, made.seconds)} of training, about "
+        f"{_range(None if made.least_seconds is None else made.least_seconds / workers, made.seconds / workers)} "
+        f"with {workers} at once"
     )
     found["one step"] = (
-        f"{duration(made.one_step_seconds)} to train every trial on everything: {made.share:.1%} of it"
+        f"{duration(made.one_step_seconds)} to train every trial on everything: {share(made)} of it"
     )
+    if made.remark:
+        found["budget"] = made.remark
     found["a trial"] = (
         f"{_short(made.full_seconds)} on everything, and {_short(made.overhead_seconds)} whatever its data"
     )
     found[""] = ending
     return found
+
+
+def share(made: Quote) -> str:
+    """Write what a study costs as a part of the one step."""
+    most = f"{made.share:.1%}"
+    if made.least_share is None or (least := f"{made.least_share:.1%}") == most:
+        return most
+    return f"{least} to {most}"
+
+
+def _line(line: Line, long: str) -> str:
+    few = "at least" if line.least else "at most"
+    return f"{f'{few} ' if line.least is not None else ''}{line.trainings:,.0f} trainings, {long}"
+
+
+def _range(least: float | None, most: float) -> str:
+    """Write a time, or between what and what it lies."""
+    from ml_suite.report.words import duration
+
+    if least is None or duration(least) == duration(most):
+        return duration(most)
+    return f"between {duration(least)} and {duration(most)}" if least else f"at most {duration(most)}"
 
 
 def _short(seconds: float) -> str:

@@ -113,6 +113,7 @@ def command(
 
 def _agreed(frozen: Frozen, workers: int | None, yes: bool) -> bool:
     """Say what it will cost, once, and ask a person where that is long."""
+    from ml_suite.cli import study_quote
     from ml_suite.errors import StudyError
     from ml_suite.report.words import duration
     from ml_suite.search import environment
@@ -126,9 +127,9 @@ def _agreed(frozen: Frozen, workers: int | None, yes: bool) -> bool:
         return True  # a program of one's own tells by running
     at_once = workers or frozen.file.training.workers or environment.workers()
     wall = made.seconds / at_once
-    share = f"{made.share:.1%} of training every trial on everything"
+    share = f"{study_quote.share(made)} of training every trial on everything"
     long = f"roughly {duration(wall)}" if wall >= 60 else "less than a minute of training"
-    click.echo(f"{long} with {at_once} at once: {share}")
+    click.echo(f"{long} with {at_once} at once: {share}" + (f"; {made.remark}" if made.remark else ""))
     if yes or wall < _LONG or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return True
     return click.confirm("Start?", default=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from ml_suite.config.hpo import Pilot
 from ml_suite.errors import StudyError
-from ml_suite.search import effort
+from ml_suite.quantities import fraction
+from ml_suite.search import effort, pilot
 from ml_suite.search.freeze import Frozen
-from ml_suite.study import cost, speed
-from ml_suite.study.arrays import ArrayPlan
+from ml_suite.study import budget, chooser, cost, record, regret, speed, verdicts
+from ml_suite.study.chooser import Aim
 from ml_suite.study.contract import SearchPlan, TrialResult, TrialState
 
 
@@ -42,31 +43,71 @@ def quote(frozen: Frozen, results: Sequence[TrialResult] = ()) -> cost.Quote:
         If nothing is known of a program's speed.
     """
     plan = frozen.plan
-    rate = measured(plan, results) or effort.estimated(plan)
+    rate = measured(plan, results) or _piloted(frozen) or effort.estimated(plan)
     if rate is None:
         raise StudyError(
             "how long a program takes is known when it has trained something",
             "Run the study for a minute, stop it with Ctrl-C, and ask again.",
         )
-    made = cost.quote(extent(plan), rate)
-    pilot = frozen.file.hpo.pilot
-    if pilot is None:
-        return made if frozen.decided else _at_most(made, Pilot())
-    return _at_most(made, pilot) if not frozen.decided else _with_pilot(plan, rate, pilot)
+    if not pilot.wanted(frozen):
+        return cost.quote(extent(plan), rate)
+    aim = pilot.aims(frozen)
+    if not frozen.decided:
+        return _between(aim, rate)
+    made = cost.quote(extent(plan), rate, _pilot(aim, rate))
+    least = made.seconds if made.least_seconds is None else made.least_seconds
+    return made.model_copy(update={"remark": _remark(aim, least / made.one_step_seconds)})
 
 
-def _with_pilot(plan: ArrayPlan, rate: speed.Rate, pilot: Pilot) -> cost.Quote:
-    """Add a pilot: each configuration twice at the subset and once at twice its size."""
-    seconds = pilot.configurations * (4 * plan.subset * rate.full + 3 * rate.overhead)
-    line = cost.Line(part="pilot", trainings=3 * pilot.configurations, seconds=seconds)
-    return cost.quote(extent(plan), rate, line)
+def _pilot(aim: Aim, rate: speed.Rate) -> list[cost.Line]:
+    """Return the pilot of a stated search: its small trainings, and as many on everything as there may be room for."""
+    small = cost.Line(part="pilot", trainings=budget.trainings(aim), seconds=budget.pilot(aim, rate))
+    count = chooser.affordable(aim, rate, small.seconds, aim.subset or aim.first)
+    if count < regret.LEAST:
+        return [small]
+    # they are chosen by the pilot, so nobody knows how long they take, nor whether there will be room
+    seconds = count * (rate.full * aim.epochs + rate.overhead)
+    return [small, cost.Line(part="anchors", trainings=count, seconds=seconds, least=0.0)]
 
 
-def _at_most(made: cost.Quote, pilot: Pilot) -> cost.Quote:
-    """Return the budget, where the pilot decides how it is spent."""
-    most = pilot.budget * made.one_step_seconds
-    line = cost.Line(part="pilot, step1 and step2, at most", trainings=made.lines[0].trainings, seconds=most)
-    return made.model_copy(update={"lines": [line], "seconds": most, "share": pilot.budget})
+def _between(aim: Aim, rate: speed.Rate) -> cost.Quote:
+    """Quote a search that the pilot chooses: from the cheapest one to the budget."""
+    one_step = aim.trials * (rate.full + rate.overhead)
+    least = budget.least(aim, rate) * one_step
+    most = max(least, aim.budget * one_step)
+    line = cost.Line(
+        part="pilot, step1 and step2",
+        trainings=budget.trainings(aim) + aim.trials + (aim.kept or 1) + aim.extra,
+        seconds=most,
+        least=least,
+    )
+    return cost.Quote(
+        lines=[line],
+        seconds=most,
+        one_step_seconds=one_step,
+        share=most / one_step if one_step else math.inf,
+        full_seconds=rate.full,
+        overhead_seconds=rate.overhead,
+        measured=rate.measured,
+        least_seconds=least,
+        remark=_remark(aim, least / one_step if one_step else math.inf),
+    )
+
+
+def _remark(aim: Aim, least: float) -> str:
+    """Say so where even the least that a study may cost is more than its budget."""
+    if least <= aim.budget:
+        return ""
+    return f"the budget of {verdicts.percent(aim.budget)} is too small: {verdicts.upward(least)} at least"
+
+
+def _piloted(frozen: Frozen) -> speed.Rate | None:
+    """Speed as the trainings of a pilot tell it; None before there is enough of it."""
+    plan, parts = frozen.plan, {}
+    for folder in {path.parent for path in (frozen.folder.root / "pilot").glob("*/*.jsonl")}:
+        share, replicate = folder.name.rsplit("-", 1)
+        parts[fraction(share), int(replicate)] = record.merge(folder.glob("*.jsonl"), plan.study)
+    return speed.fitted(parts, plan.direction, plan.epochs["step1"] / plan.epochs["step2"])
 
 
 def measured(plan: SearchPlan, results: Sequence[TrialResult]) -> speed.Rate | None:

@@ -24,6 +24,11 @@ def pilot(aim: Aim, rate: Rate) -> float:
     return aim.configurations * (2 * (share * rate.full + rate.overhead) + twice)
 
 
+def trainings(aim: Aim) -> int:
+    """How many trainings that are."""
+    return aim.configurations * (3 if 2 * (aim.subset or aim.first) <= 1 else 2)
+
+
 def require_hope(aim: Aim, estimated: Rate | None) -> None:
     """Refuse a pilot that is to decide everything within a budget that is far too small for it.
 

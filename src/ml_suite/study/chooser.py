@@ -214,16 +214,20 @@ def _anchors(sizes: Sequence[Sized], aim: Aim, rate: Rate, spent: float) -> Part
     """Return the trainings on everything that the budget allows, once."""
     if evidence.at(sizes, 1.0) is not None:
         return None
+    count = affordable(aim, rate, spent, aim.subset or min(s.share for s in sizes))
+    if count < regret.LEAST:
+        return None
+    return Part(1.0, 0, tuple(evidence.anchors(sizes, count)))
+
+
+def affordable(aim: Aim, rate: Rate, spent: float, share: float) -> int:
+    """Trainings on everything that the budget has room for beside a search."""
     one_step = aim.trials * (rate.full + rate.overhead)
-    share = aim.subset or min(s.share for s in sizes)
     search = aim.trials * (share * rate.full + rate.overhead) * aim.left
     candidates = ((aim.kept or FEW) + aim.extra) * _candidate(aim, rate)
     most = SAFE * aim.budget * one_step
     allowed = min(most - spent - search - candidates, 0.22 * most)
-    count = min(ANCHORS, int(allowed / (rate.full + rate.overhead)))
-    if count < regret.LEAST:
-        return None
-    return Part(1.0, 0, tuple(evidence.anchors(sizes, count)))
+    return max(0, min(ANCHORS, int(allowed / (rate.full + rate.overhead))))
 
 
 def _saturated(sizes: Sequence[Sized], confidence: float) -> bool:

@@ -28,7 +28,9 @@ class Line(Document):
     trainings: float
     """A quote may expect half a one."""
     seconds: float
-    """Wall time of the trainings added up."""
+    """Wall time of the trainings added up; of a quote the most, where it depends on what the pilot finds."""
+    least: float | None = None
+    """The least then."""
     cpu_hours: float | None = None
     """None where a training did not tell."""
     gpu_hours: float = 0.0
@@ -50,6 +52,17 @@ class Quote(Document):
     """Of each trial of step 1, whatever its data (`c0`)."""
     measured: bool
     """Both come from trainings of this study, rather than from an estimate."""
+    least_seconds: float | None = None
+    """Where the total depends on what the pilot finds: `seconds` is then the most."""
+    remark: str = ""
+    """What is to be said of it."""
+
+    @property
+    def least_share(self) -> float | None:
+        """The least cost of the study as a part of the one step's, where it is a range."""
+        if self.least_seconds is None:
+            return None
+        return self.least_seconds / self.one_step_seconds if self.one_step_seconds else math.inf
 
 
 class Cost(Document):
@@ -100,13 +113,13 @@ def epochs_left(rungs: Rungs | None, epochs: int) -> float:
     return (trained + running * (epochs - before)) / (rungs.cohort * epochs)
 
 
-def quote(extent: Extent, rate: Rate, pilot: Line | None = None, gpus: int = 0) -> Quote:
+def quote(extent: Extent, rate: Rate, pilot: Sequence[Line] = (), gpus: int = 0) -> Quote:
     """Say what a study will cost.
 
     Parameters
     ----------
     pilot
-        What the pilot has cost or will cost, where there is one.
+        What the pilot will cost, where there is one.
     gpus
         GPUs of one training.
 
@@ -119,15 +132,16 @@ def quote(extent: Extent, rate: Rate, pilot: Line | None = None, gpus: int = 0) 
     full = rate.full * extent.epochs2 / extent.epochs1 + rate.overhead
     trainings = extent.kept + extent.again
     lines = [
-        *([pilot] if pilot else []),
+        *pilot,
         Line(part="step1", trainings=extent.trials, seconds=extent.trials * each),
         Line(part="step2", trainings=trainings, seconds=trainings * full),
     ]
     lines = [
-        line.model_copy(update={"gpu_hours": line.seconds * gpus / 3600}) if line is not pilot else line
+        line if line in pilot else line.model_copy(update={"gpu_hours": line.seconds * gpus / 3600})
         for line in lines
     ]
     seconds = sum(line.seconds for line in lines)
+    least = [line.seconds if line.least is None else line.least for line in lines]
     one_step = extent.trials * (rate.full + rate.overhead)
     return Quote(
         lines=lines,
@@ -137,6 +151,7 @@ def quote(extent: Extent, rate: Rate, pilot: Line | None = None, gpus: int = 0) 
         full_seconds=rate.full,
         overhead_seconds=rate.overhead,
         measured=rate.measured,
+        least_seconds=sum(least) if any(line.least is not None for line in lines) else None,
     )
 
 
