@@ -54,6 +54,8 @@ class Expression:
     text: str
     names: tuple[str, ...]
     """Names that it reads, in the order of the text."""
+    places: tuple[tuple[str, int], ...]
+    """Each name with the character, from 0, where it stands."""
     _root: _Node = field(repr=False, compare=False)
 
     def __call__(self, values: Values) -> bool:
@@ -94,14 +96,15 @@ def compile(text: str, names: Iterable[str]) -> Expression:
     """
     reader = _Reader(text, tuple(names))
     root = reader.read()
-    return Expression(text, tuple(dict.fromkeys(reader.used)), root)
+    names = dict.fromkeys(name for name, _ in reader.places)
+    return Expression(text, tuple(names), tuple(reader.places), root)
 
 
 class _Reader:
     def __init__(self, text: str, names: tuple[str, ...]) -> None:
         self.text = text
         self.names = names
-        self.used: list[str] = []
+        self.places: list[tuple[str, int]] = []
         self.source = text
         """What is parsed: the text in brackets, without backquotes."""
         self.quoted: dict[int, str] = {}
@@ -189,7 +192,7 @@ class _Reader:
     def lookup(self, name: str, node: ast.AST) -> _Node:
         if name not in self.names:
             raise self.error(self.column(node), *self.unknown(name))
-        self.used.append(name)
+        self.places.append((name, self.column(node)))
 
         def value(values: Values) -> Any:
             try:

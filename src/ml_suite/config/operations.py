@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 BITS = 256
@@ -71,6 +72,19 @@ def _round(value: Any, digits: Any = 0) -> Any:
     return round(number(value), max(-20, min(20, digits))) if digits else round(number(value))
 
 
+def _weights(inputs: Any, units: Any, outputs: Any, layers: Any = None) -> int:
+    """Trainable parameters of a dense network; UNITS are the widths of its hidden layers, or the width of each."""
+    hidden = _several(units) if isinstance(units, list | tuple) else [units] * _count(layers)
+    widths = [_count(width) for width in (inputs, *hidden, outputs)]
+    return sum((a + 1) * b for a, b in pairwise(widths))
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9:
+        return value
+    raise Refused(f"{value!r} is no number of units or layers")
+
+
 ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -91,6 +105,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "any": lambda values: any(_several(values)),
     "all": lambda values: all(_several(values)),
     "sorted": in_order,
+    "weights": _weights,
 }
 """Functions that an expression may call."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,11 +21,22 @@ RESULTS = ("value", "parameters", "seconds", "inference_seconds", "rank")
 """What a filter of candidates can ask of a trial of step 1 beside its hyperparameters."""
 
 
-def problems(data: Data) -> Iterator[Problem]:
-    """Every rule that the section `hpo` of a file breaks."""
+SIZE = "parameters"
+"""What a constraint can ask for beside hyperparameters, of a trainer that tells a model's size before it trains."""
+
+
+def problems(data: Data, sized: bool = False) -> Iterator[Problem]:
+    """Every rule that the section `hpo` of a file breaks.
+
+    Parameters
+    ----------
+    sized
+        The trainer can tell a model's `SIZE` from its hyperparameters.
+    """
     if not isinstance(data.get("hpo"), dict):
         return
-    for rule in (_space, _constraints, _filter, _grid, _rounds, _cuts, _cohorts, _blocks, _kept, _finals):
+    yield from _constraints(data, sized)
+    for rule in (_space, _filter, _grid, _rounds, _cuts, _cohorts, _blocks, _kept, _finals):
         yield from rule(data)
 
 
@@ -63,11 +75,15 @@ def _space(data: Data) -> Iterator[Problem]:
             yield Problem(("hpo", "space", *wrong.path), wrong.message, wrong.hint, wrong.on_key)
 
 
-def _constraints(data: Data) -> Iterator[Problem]:
+def _constraints(data: Data, sized: bool) -> Iterator[Problem]:
     """Constraints can be read."""
-    given = _get(data, "hpo", "constraints")
+    given, names = _get(data, "hpo", "constraints"), _names(data)
     for i, text in enumerate(given if isinstance(given, list) else ()):
-        yield from _read(("hpo", "constraints", i), text, _names(data))
+        for problem in _read(("hpo", "constraints", i), text, [*names, SIZE] if sized and names else names):
+            if f"'{SIZE}'" in problem.message:
+                hint = "only trainer mlp knows it before a trial runs: ask for it in step2.filter"
+                problem = replace(problem, hint=hint)
+            yield problem
 
 
 def _filter(data: Data) -> Iterator[Problem]:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from ml_suite.config.findings import FileError, Severity
 from ml_suite.config.hpo import Patience
-from ml_suite.config.source import Source
 from ml_suite.config.study_file import StudyFile, parse
 from ml_suite.errors import StudyError
-from ml_suite.search import environment, samples
+from ml_suite.search import checks, environment, samples
 from ml_suite.search.folder import Folder
-from ml_suite.study import arrays, contract, feasibility, planning, record, subset, trials
+from ml_suite.study import arrays, contract, planning, record, subset
 from ml_suite.study.arrays import ArrayPlan, Members
 from ml_suite.study.contract import TrialState
 from ml_suite.trainers.mlp import precision, settings
@@ -26,9 +23,6 @@ from ml_suite.trainers.mlp import precision, settings
 if TYPE_CHECKING:
     from numpy import int64
     from numpy.typing import NDArray
-
-_LOOKED_AT = 500
-"""Trials whose hyperparameters are looked at before any is trained."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +45,26 @@ class Frozen:
         return "auto" not in (self.file.hpo.step1.subset, self.file.hpo.step2.keep)
 
 
-def freeze(path: Path, root: Path | None = None, say: samples.Say = lambda text: None) -> Frozen:
+def freeze(
+    path: Path, root: Path | None = None, say: samples.Say = lambda text: None, make: bool = True
+) -> Frozen:
     """Read the study file and its samples, and check all that can be before anything runs.
 
     Where subset or keep is `auto`, the plan has the largest that may be chosen; see `decide`.
+
+    Parameters
+    ----------
+    say
+        Told what is doubtful, and that samples are made.
+    make
+        Make the samples where they are missing.
 
     Raises
     ------
     FileError
         With what is wrong in the file.
+    samples.Unmade
+        If samples are missing and not to be made.
     StudyError
         If samples, parts or environment do not allow the study.
     """
@@ -67,8 +72,9 @@ def freeze(path: Path, root: Path | None = None, say: samples.Say = lambda text:
     beside = path.absolute().parent
     where = study.environment(beside)
     software = environment.software(where)
-    _check(study, source, say)
-    table = samples.table(study, samples.ensure(study, beside, say))
+    checks.of_file(study, source, say)
+    table = samples.table(study, samples.ensure(study, beside, say, make))
+    study = checks.of_samples(study, source, table, say)
     parts = subset.split(table.arrays.samples, study.data.validation, study.data.test, study.data.seed)
     folder = Folder(root.absolute()) if root else Folder.named(study.study)
     draft = _draft(study, beside, table.arrays, software, folder)
@@ -77,7 +83,7 @@ def freeze(path: Path, root: Path | None = None, say: samples.Say = lambda text:
     share = hpo.step1.subset if isinstance(hpo.step1.subset, float) else 1.0
     keep = hpo.keep_count or (hpo.step1.trials if hpo.step2.keep == "auto" else 0)
     frozen = decide(frozen, share, keep)
-    _look(frozen.plan)
+    checks.of_trials(frozen.plan)
     return frozen
 
 
@@ -267,34 +273,6 @@ def _parts(parts: subset.Parts, chosen: NDArray[int64]) -> dict[str, NDArray[int
 
 def _members(name: str, numbers: NDArray[int64]) -> Members:
     return Members(count=len(numbers), sha256=subset.digest(numbers), path=Path("members") / f"{name}.npy")
-
-
-def _check(study: StudyFile, source: Source, say: samples.Say) -> None:
-    """Compare the space with the trainer, and try it out."""
-    found = list(feasibility.check(study.hpo, source))
-    known = (
-        settings.check(study.hpo.space, study.training.settings) if study.training.trainer == "mlp" else []
-    )
-    for problem in known:
-        inside = problem.key in study.hpo.space
-        where = ("hpo", "space", problem.key) if inside else ("training", problem.key)
-        if not inside and problem.key not in study.training.settings:
-            where = ("hpo", "space")
-        found.append(source.finding(Severity.ERROR, where, problem.message, problem.hint or None, key=True))
-    if any(finding.severity is Severity.ERROR for finding in found):
-        raise FileError(source.file, found)
-    for finding in found:
-        say(finding.render())
-
-
-def _look(plan: ArrayPlan) -> None:
-    """Draw some trials, and have the trainer read them."""
-    if plan.sampling.startswith(trials.OPTUNA):
-        return
-    for trial in islice(range(plan.trials), _LOOKED_AT):
-        params = trials.parameters(plan, trial)
-        if plan.trainer == "mlp":
-            settings.parse(params, plan.settings)
 
 
 def finished(folder: Folder, old: ArrayPlan) -> int:

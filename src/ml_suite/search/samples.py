@@ -29,6 +29,19 @@ _KINDS = "fiub"
 """NumPy kinds of numbers."""
 
 
+class Unmade(StudyError):
+    """The samples are missing, and a program of the study makes them."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A column of the targets."""
+
+    name: str
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class Table:
     """What the file holds."""
@@ -36,13 +49,16 @@ class Table:
     arrays: Arrays
     x: NDArray[Any]
     """[samples, inputs] as stored."""
+    targets: tuple[Target, ...]
 
 
-def ensure(study: StudyFile, beside: Path, say: Say) -> Path:
+def ensure(study: StudyFile, beside: Path, say: Say, make: bool = True) -> Path:
     """Return the file of the samples; run the study's program when it is missing.
 
     Raises
     ------
+    Unmade
+        If it is missing and not to be made.
     StudyError
         If it is missing and nothing makes it, or the program fails.
     """
@@ -53,6 +69,8 @@ def ensure(study: StudyFile, beside: Path, say: Say) -> Path:
         raise StudyError(
             f"there are no samples: {path} is missing", "Bring the file, or say how it is made: data.make."
         )
+    if not make:
+        raise Unmade(f"the samples are not made yet: {path} is missing", "`run` makes them first.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(f".{path.name}.lock").open("w") as lock:
@@ -107,6 +125,7 @@ def table(study: StudyFile, path: Path) -> Table:
             digest = hashlib.file_digest(f, "sha256").hexdigest()
         with np.load(path, allow_pickle=False) as stored:
             x, y = (_array(stored, name, path) for name in (study.data.inputs, study.data.targets))
+            names = _names(stored, f"{study.data.targets}_names")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise StudyError(
             f"{path} cannot be read: {error}",
@@ -126,7 +145,18 @@ def table(study: StudyFile, path: Path) -> Table:
         samples=len(x),
         shape=shape,
     )
-    return Table(arrays, x)
+    columns = y.reshape(len(y), -1)
+    names = names if len(names) == shape[1] else [f"{study.data.targets}[{i}]" for i in range(shape[1])]
+    ends = zip(names, columns.min(0).tolist(), columns.max(0).tolist(), strict=True)
+    return Table(arrays, x, tuple(Target(name, float(low), float(high)) for name, low, high in ends))
+
+
+def _names(stored: Any, name: str) -> list[str]:
+    """Names of columns, where the file has them."""
+    if name not in stored.files:
+        return []
+    found = stored[name]
+    return [str(one) for one in found] if found.ndim == 1 and found.dtype.kind in "US" else []
 
 
 def _array(stored: Any, name: str, path: Path) -> NDArray[Any]:

@@ -73,7 +73,11 @@ def _constraints(ready: Space, seed: int, source: Source) -> Iterator[Finding]:
             *alone, together = satisfied(ready, seed, sampling.ATTEMPTS)
     except ExpressionError as error:
         texts = [constraint.text for constraint in ready.constraints]
-        where = ("hpo", "constraints", texts.index(error.text))
+        number = texts.index(error.text)
+        where = ("hpo", "constraints", number)
+        if source.data["hpo"]["constraints"][number] != error.text:  # a name of it stands for more
+            yield source.finding(Severity.ERROR, where, error.message, error.hint)
+            return
         yield source.finding(Severity.ERROR, where, error.what, error.hint, column=error.column)
         return
     worst = ("hpo", "constraints", alone.index(min(alone)))
