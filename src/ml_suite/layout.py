@@ -7,7 +7,7 @@
       build/NAME.zarr                  the dataset in the making (and NAME.zarr.manifest.jsonl when finished)
       datasets/NAME.zarr               the dataset as transferred to this host, verified
       suites/SUITE/outbox/             parcels that the courier delivers
-      suites/SUITE/CYCLE/study/        plan.json, step1/, shortlist.json, step2/, selection.json
+      suites/SUITE/CYCLE/study/        plan.json, pilot/, step1/, shortlist.json, step2/, selection.json
       suites/SUITE/CYCLE/evaluation/
       suites/SUITE/CYCLE/registered.json
       mirror/HOST/                     beside the ecFlow server: what trials on another host left, as in its WORK
@@ -85,6 +85,29 @@ class WorkTree:
         again = f"-r{replicate}" if replicate else ""
         return self.study / f"step{step}" / "trials" / f"{trial:05d}{again}"
 
+    @property
+    def pilot(self) -> Path:
+        """What the certificate is found with: plan, decision and a folder for each part."""
+        return self.study / "pilot"
+
+    @property
+    def pilot_plan(self) -> Path:
+        """What the pilot's job must know, a `ml_suite.study.dated.DatedPilot`."""
+        return self.pilot / "plan.json"
+
+    @property
+    def pilot_decision(self) -> Path:
+        """How the pilot ended, a `ml_suite.study.dated.PilotDecision`."""
+        return self.pilot / "decision.json"
+
+    def pilot_record(self, part: str) -> Path:
+        """Append-only record of a part of the pilot, such as 5%-0."""
+        return self.pilot / part / "record.jsonl"
+
+    def pilot_trial(self, part: str, trial: int) -> Path:
+        """Folder of one training of the pilot."""
+        return self.pilot / part / "trials" / f"{trial:05d}"
+
     def draws(self, number: int) -> Path:
         """Trials of one round of an adaptive sampler."""
         return self.study / "draws" / f"{number:03d}.json"
@@ -103,6 +126,11 @@ class WorkTree:
     def cost(self) -> Path:
         """What the study cost."""
         return self.study / "cost.json"
+
+    @property
+    def certificate(self) -> Path:
+        """Whether the search can be trusted."""
+        return self.study / "certificate.json"
 
     @property
     def selection(self) -> Path:

@@ -113,9 +113,13 @@ def test_the_form_of_a_message(valid: str) -> None:
         ("subset: 5%", "subset: 5%, hosts: a", "11:42", "write a list", None),
         ("subset: 5%", "subset: 5%, trial_walltime: 13h", "11:51", "a trial must end before its job", None),
         ("keep: 5%", "keep: 2%", "12:17", "2% of 20 trials is less than one", "at least 3%"),
-        ("subset: 5%", "subset: auto", "11:31", "cannot leave this to a pilot", "ml-suite study run"),
-        ("keep: 5%", "keep: auto", "12:17", "cannot leave this to a pilot", "write a share"),
-        ("  metric: val", "  pilot: {}\n  metric: val", "7:3", "a deployment runs no pilot", "leave it out"),
+        (
+            "trials: 20, subset: 5%}\n  step2: {keep: 5%",
+            "trials: 7, subset: auto}\n  step2: {keep: auto",
+            "11:19",
+            "cannot judge 7 trials",
+            "at least 8",
+        ),
         (
             "keep: 5%",
             "keep: 5%, by: pareto, against: inference",

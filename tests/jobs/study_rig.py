@@ -82,6 +82,11 @@ class Rig:
         """Run a verb of job study here."""
         study.run(self.job, list(arguments))
 
+    def deployed(self, values: dict[str, Any]) -> Rig:
+        """Return the rig with another deployment."""
+        resolved = self.job.resolved.model_copy(update={"deployment": Deployment.model_validate(values)})
+        return Rig(self.folder, Job(resolved, self.job.host))
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Run a job as ecFlow's job script does."""
         resolved = self.folder / "resolved.json"

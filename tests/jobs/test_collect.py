@@ -14,9 +14,11 @@ import pytest
 from ml_suite.errors import CredentialNeeded, StudyError
 from ml_suite.evaluation.scores import Evaluation
 from ml_suite.hosts import reach
-from ml_suite.jobs import archive, collect, evaluate, planning, study
+from ml_suite.jobs import archive, collect, evaluate, pilot, planning, study
 from ml_suite.report.collect import collect as report
+from ml_suite.study.certificate import Certificate
 from ml_suite.study.contract import Selection, TrialResult, TrialState
+from ml_suite.study.dated import PilotDecision
 from tests.hosts.sshd_fixture import Sshd
 from tests.jobs.remote_rig import Remote, make_remote
 from tests.jobs.study_rig import NAME, Rig, make
@@ -121,6 +123,35 @@ def test_finalists_trained_elsewhere_decide_with_those_trained_here(pair: tuple[
         assert result.checkpoint.path.is_file()
         assert planning.place_of(rig.job, result).host == "bighost"
         assert planning.specification_of(rig.job, result).replicate == result.replicate
+
+
+def test_a_pilot_elsewhere_decides_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sshd: Sshd) -> None:
+    rig, [far] = make_remote(tmp_path, monkeypatch, sshd.way, trials=40, subset="auto", shards=1)
+    given = rig.job.deployment.model_dump(mode="json", exclude_none=True)
+    given["hpo"]["step2"] |= {"keep": "auto"}
+    given["hpo"]["pilot"] = {"configurations": 8, "budget": "100%"}
+    rig = rig.deployed(given)
+    far = replace(far, rig=rig)
+    rig.study("plan")
+    far.submit(rig.job.tree.pilot_plan)
+    with pytest.raises(StudyError, match="the pilot has left no decision"):
+        collect.collect(
+            rig.job, ["bighost"], collect.Wanted(1, (), "the task pilot/train", pilot=True), lag=0.0
+        )
+    monkeypatch.setattr(pilot, "_clock", lambda deployment: lambda share, result: 0.001 + share)
+    study.run(far.job, ["pilot"])
+    made = PilotDecision.load(far.job.tree.pilot_decision)
+    collected(rig, "--step", "1", "--pilot")
+    move_away(far)
+    rig.study("judge")
+    plan = planning.current(rig.job)
+    assert (plan.subset, plan.keep) == (made.subset, made.keep)
+    judged = Certificate.load(rig.job.tree.certificate)
+    assert judged.pilot_trainings == sum(part.trainings for part in made.parts) >= 24
+    log = (
+        far.mirror / "suites" / "rig" / "once" / "study" / "pilot" / "40%-0" / "trials" / "00000" / "log.txt"
+    )
+    assert log.exists()
 
 
 def test_the_plan_is_frozen_from_the_build_where_nothing_was_transferred(pair: tuple[Rig, Remote]) -> None:

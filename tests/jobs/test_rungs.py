@@ -233,7 +233,6 @@ def test_a_plan_freezes_what_decides_a_search(tmp_path: Path, monkeypatch: pytes
     [
         ({"epochs": 4}, "a rung after epoch 4 cuts nothing"),
         ({"patience": "5 epochs"}, "only the program knows how many steps"),
-        ({"subset": "auto"}, "the pilot that decides `auto`"),
     ],
 )
 def test_what_cannot_be_is_told_by_the_plan(

@@ -117,6 +117,8 @@ def test_every_task_has_its_script(built: Built) -> None:
         "study_finalists",
         "study_final",
         "study_ask",
+        "study_pilot",
+        "study_judge",
     }
 
 

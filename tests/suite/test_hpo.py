@@ -142,3 +142,57 @@ def test_a_sampler_is_asked_beside_the_server_before_each_round(rounds: Built) -
     assert trigger(rounds, "/shortlist") == (
         "step1/round_1 == complete and step1/round_2 == complete and step1/round_3 == complete"
     )
+
+
+AUTO = {
+    **HPO,
+    "step1": {**HPO["step1"], "subset": "auto", "hosts": ["near"]},  # type: ignore[dict-item]
+    "step2": {"keep": "auto", "controls": 1, "finalists": 2, "replicates": 2},
+    "pilot": {"configurations": 12, "budget": "15%"},
+}
+
+
+def told(built: Built, path: str) -> dict[str, str]:
+    return {v.name(): v.value() for v in node_of(built, path).variables}
+
+
+def test_a_pilot_comes_between_the_plan_and_step_1(
+    tmp_path: Path, scripts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = build(resolve(deployment(hpo=AUTO), tmp_path), places(tmp_path), scripts, nowhere(tmp_path))
+    assert names(built, "") == ["plan", "pilot", "step1", "shortlist", "step2", "finalists", "select"]
+    assert names(built, "/pilot") == ["train", "judge"]
+    assert trigger(built, "/pilot") == "plan == complete"
+    assert trigger(built, "/step1") == "pilot == complete"
+    assert trigger(built, "/pilot/judge") == "train == complete"
+    train, judge = told(built, "/pilot/train"), told(built, "/pilot/judge")
+    assert (train["ML_SUITE_SCRIPT"], train["ML_SUITE_HOST"], train["ECF_TRIES"]) == (
+        "study_pilot",
+        "near",
+        "1",
+    )
+    # numpy is in ml-suite's own environment, whatever that of the trainings has
+    assert judge["ML_SUITE_PYTHON"] == told(built, "/select")["ML_SUITE_PYTHON"] == "%ML_SUITE_OPS_PYTHON%"
+    # as many as 15 % of 40 trials could pay, and a control
+    assert names(built, "/step2") == [*(f"candidate_{i}" for i in range(1, 8)), "deliver"]
+    monkeypatch.chdir(tmp_path)
+    assert simulate(built) == ""
+
+
+def test_a_search_that_states_everything_has_a_pilot_when_it_asks_for_one(
+    tmp_path: Path, scripts: Path
+) -> None:
+    asked = deployment(hpo={**HPO, "pilot": {}})
+    built = build(resolve(asked, tmp_path), places(tmp_path), scripts, nowhere(tmp_path))
+    assert names(built, "")[:3] == ["plan", "pilot", "step1"]
+    assert names(built, "/step2") == [*(f"candidate_{i}" for i in range(1, 7)), "deliver"]
+
+
+def test_the_pilot_on_another_machine_is_brought_home(tmp_path: Path, scripts: Path) -> None:
+    step1 = {**HPO["step1"], "hosts": ["far-away"]}  # type: ignore[dict-item]
+    built = made(tmp_path, scripts, hpo={**HPO, "step1": step1, "pilot": {}})
+    assert names(built, "/pilot") == ["train", "collect_far_away", "judge"]
+    assert told(built, "/pilot/collect_far_away")["WHAT"] == "--step 1 --pilot"
+    assert trigger(built, "/pilot/judge") == "train == complete and collect_far_away == complete"
+    assert told(built, "/pilot/train")["ML_SUITE_INPUTS"].endswith("study/pilot/plan.json")
+    assert told(built, "/pilot/train")["ML_SUITE_RESOURCES"] == "shard"

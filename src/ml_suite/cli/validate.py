@@ -64,10 +64,13 @@ def command(file: Path, as_json: bool, show_defaults: bool) -> int:
 
 def summary(deployment: Deployment) -> str:
     """Return what a deployment does, in one line."""
+    from ml_suite.study.planning import most_kept
+
     hpo = deployment.hpo
     words = ["one training"]
     if hpo is not None:
-        words = [f"{hpo.step1.trials} trials", f"{hpo.keep_count} retrained"]
+        kept = hpo.keep_count or f"up to {most_kept(hpo)}"
+        words = [f"{hpo.step1.trials} trials", f"{kept} retrained"]
     count = len(deployment.hosts)
     return ", ".join([*words, f"{count} host{'s' if count > 1 else ''}"])
 

@@ -20,6 +20,9 @@ from ml_suite.config.wording import nearest
 
 Data = dict[str, Any]
 
+FEWEST = 8
+"""Configurations that a pilot can judge by."""
+
 WATCH = "ml_suite"
 """Node of the suite of `ml_suite.watch`."""
 
@@ -36,7 +39,7 @@ def problems(data: Data) -> Iterator[Problem]:
         _walltimes,
         _periods,
         _twice,
-        _here,
+        _piloted,
         _apart,
         _measured,
     ):
@@ -188,16 +191,16 @@ def _keep(data: Data) -> Iterator[Problem]:
         )
 
 
-def _here(data: Data) -> Iterator[Problem]:
-    """A suite is built before anything is measured, so nothing of its size is left to a pilot."""
-    alone = "a pilot runs in studies of one machine: ml-suite study run"
-    for path in (("hpo", "step1", "subset"), ("hpo", "step2", "keep")):
-        if _get(data, *path) == "auto":
-            yield Problem(
-                path, "a deployment cannot leave this to a pilot", f"write a share, such as 5%; {alone}"
-            )
-    if _get(data, "hpo", "pilot") is not None:
-        yield Problem(("hpo", "pilot"), "a deployment runs no pilot", f"leave it out; {alone}", on_key=True)
+def _piloted(data: Data) -> Iterator[Problem]:
+    """A pilot has enough configurations to judge by."""
+    hpo, trials = _get(data, "hpo"), _whole(_get(data, "hpo", "step1", "trials"))
+    auto = "auto" in (_get(data, "hpo", "step1", "subset"), _get(data, "hpo", "step2", "keep"))
+    if trials and trials < FEWEST and (auto or _get(hpo, "pilot") is not None):
+        yield Problem(
+            ("hpo", "step1", "trials"),
+            f"a pilot cannot judge {trials} trials",
+            f"write at least {FEWEST}, or leave out the pilot and state subset and keep",
+        )
 
 
 def _apart(data: Data) -> Iterator[Problem]:

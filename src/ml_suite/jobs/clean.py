@@ -45,8 +45,9 @@ def run(job: Job, arguments: list[str]) -> None:
 def disposable(tree: WorkTree, dataset: str) -> list[Path]:
     """Regular files that can go, sorted."""
     found: list[Path] = []
-    for result in tree.study.glob("step*/trials/*/result.json"):
-        found += (path for path in _files(result.parent) if _is_training_state(path))
+    for folder in ("step*", "pilot/*"):
+        for result in tree.study.glob(f"{folder}/trials/*/result.json"):
+            found += (path for path in _files(result.parent) if _is_training_state(path))
     found += (path for path in _files(tree.evaluation / "incumbent") if path.suffix == ".ckpt")
     store = tree.build(dataset)
     if path_for(store).exists():

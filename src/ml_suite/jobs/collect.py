@@ -15,7 +15,7 @@ from itertools import chain, repeat
 from pathlib import Path
 
 from ml_suite.errors import CredentialNeeded, HostBusy, HostUnreachable, MlSuiteError, StudyError
-from ml_suite.jobs import callback, mirror, planning, shard
+from ml_suite.jobs import callback, mirror, pilot, planning, shard
 from ml_suite.jobs.context import Job
 from ml_suite.jobs.mirror import Mirrored
 from ml_suite.jobs.places import ELSEWHERE, Found, places
@@ -45,6 +45,8 @@ class Wanted:
     trainings: tuple[Training, ...]
     again: str
     """Which tasks to run again if it never comes."""
+    pilot: bool = False
+    """All that the pilot's decision rests on."""
 
 
 def run(job: Job, arguments: list[str]) -> None:
@@ -63,13 +65,18 @@ def run(job: Job, arguments: list[str]) -> None:
     parser.add_argument("--shards", type=_numbers, default=())
     parser.add_argument("--round", type=int, default=shard.ALL)
     parser.add_argument("--ranks", type=_numbers, default=())
+    parser.add_argument("--pilot", action="store_true")
     parser.add_argument("--finals", type=_pairs, default=(), help="FINALIST:REPLICATE, ...")
     given = parser.parse_args(arguments)
     job.use_home()
     hosts = job.resolved.remote if given.host == ANY else given.host.split(",")
     if unknown := [host for host in hosts if host not in job.resolved.remote]:
         raise StudyError(f"{unknown[0]} is no other machine of this deployment")
-    got = collect(job, hosts, wanted(job, given.step, given.shards, given.ranks, given.finals, given.round))
+    if given.pilot:
+        want = Wanted(1, (), "the task pilot/train", pilot=True)
+    else:
+        want = wanted(job, given.step, given.shards, given.ranks, given.finals, given.round)
+    got = collect(job, hosts, want)
     if given.step == 0:
         take_selection(job)
     callback.label("collected", got)
@@ -141,6 +148,8 @@ def collect(
         callback.label("collected", f"waits: {(silent.hint if silent else None) or words}")
         print(words, flush=True)
         time.sleep(min(pause, patience if silent else lag))
+    if want.pilot:
+        return f"the pilot; {total.files} files, {format_bytes(total.bytes)}"
     count = len(want.trainings)
     return f"{count} trial{'' if count == 1 else 's'}; {total.files} files, {format_bytes(total.bytes)}"
 
@@ -161,6 +170,8 @@ def _pull(job: Job, hosts: Sequence[str], weights: bool) -> tuple[Mirrored, MlSu
 
 def _missing(job: Job, want: Wanted, checked: set[tuple[Path, str]]) -> list[str]:
     """What is not here yet, one sentence each."""
+    if want.pilot:
+        return _of_pilot(job)
     if want.step == 0:
         told = selection_of(job)
         if told is None:
@@ -175,6 +186,18 @@ def _missing(job: Job, want: Wanted, checked: set[tuple[Path, str]]) -> list[str
         return absent
     there = [known[t] for t in want.trainings if _ended(known.get(t))]
     return absent + [words for one in there if (words := _without_weights(one, checked))]
+
+
+def _of_pilot(job: Job) -> list[str]:
+    plan = pilot.planned(job)
+    made = pilot.decision(job, plan)
+    if made is None:
+        return ["the pilot has left no decision"]
+    try:
+        pilot.parts(job, plan, made)
+    except StudyError as error:
+        return [error.message]
+    return []
 
 
 def _ended(one: Found | None) -> bool:

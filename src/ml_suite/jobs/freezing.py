@@ -10,9 +10,10 @@ from ml_suite.errors import StudyError
 from ml_suite.jobs.context import Job
 from ml_suite.jobs.planning import dataset_of
 from ml_suite.quantities import format_fraction
-from ml_suite.study import data, periods, trials
+from ml_suite.study import chooser, data, periods, piloting, trials
 from ml_suite.study import planning as studies
 from ml_suite.study.contract import Choice, Layout, Rungs, Span, StudyPlan
+from ml_suite.study.dated import DatedPilot, Dates
 from ml_suite.study.periods import Calendar, Window
 from ml_suite.trainers import anemoi, settings
 from ml_suite.trainers.settings import Settings
@@ -31,23 +32,42 @@ _SOFTWARE = (
 
 
 def search(job: Job) -> StudyPlan:
-    """Plan a two-step search.
+    """Plan a two-step search; what is `auto` has the largest value that may be chosen.
 
     Raises
     ------
     StudyError
         If the deployment has none, or dataset, periods and configuration do not allow it.
     """
+    return _search(job)[0]
+
+
+def pilot(job: Job) -> DatedPilot:
+    """Plan a two-step search and the pilot by which it is judged, and decided where something is `auto`.
+
+    Raises
+    ------
+    StudyError
+        As `search`; also if the subsets of a pilot cannot be read.
+    """
+    plan, dates = _search(job)
+    hpo = _hpo(job)
+    first = chooser.first_share(plan.samples["training"], _batch(piloting.drawn(plan)))
+    return DatedPilot(plan=plan, aim=piloting.aim(plan, hpo, first), dates=dates, most=studies.most_kept(hpo))
+
+
+def _hpo(job: Job) -> Hpo:
     hpo = job.deployment.hpo
     if hpo is None:
         raise StudyError("the deployment has no hpo", "Add hpo, or run the single training.")
-    if hpo.step2.keep == "auto" or hpo.step1.subset == "auto":
-        raise StudyError(
-            "the pilot that decides `auto` is for studies of this machine (ml-suite study run)",
-            "Write a share, such as 5%, for hpo.step1.subset and hpo.step2.keep.",
-        )
-    if not hpo.keep_count:
-        share = format_fraction(hpo.step2.keep)
+    return hpo
+
+
+def _search(job: Job) -> tuple[StudyPlan, Dates]:
+    hpo = _hpo(job)
+    keep = studies.most_kept(hpo)
+    if not keep:
+        share = format_fraction(hpo.step2.keep) if isinstance(hpo.step2.keep, float) else str(hpo.step2.keep)
         raise StudyError(
             f"keeping {share} of {hpo.step1.trials} trials keeps none",
             "Raise hpo.step2.keep or hpo.step1.trials.",
@@ -64,12 +84,21 @@ def search(job: Job) -> StudyPlan:
         sampling=hpo.sampling if isinstance(hpo.sampling, str) else f"{trials.OPTUNA}{hpo.sampling.optuna}",
         rounds=1 if isinstance(hpo.sampling, str) else hpo.sampling.rounds,
         trials=hpo.step1.trials,
-        keep=hpo.keep_count,
-        subset=hpo.step1.subset,
+        keep=keep,
+        subset=hpo.step1.subset if isinstance(hpo.step1.subset, float) else 1.0,
         shards=studies.shards(job.deployment, hpo),
         hpo=hpo,
         replicas={"step1": step1.replicas, "step2": step2.replicas},
     )
+
+
+def _batch(plan: StudyPlan) -> int:
+    """Largest number of samples of an optimiser step; 1 where only the program knows."""
+    if plan.trainer != "anemoi":
+        return 1
+    layout = Layout(replicas=plan.replicas["step1"], reference=plan.replicas["step1"])
+    params = (trials.parameters(plan, trial) for trial in range(plan.trials))
+    return max(anemoi.scaled({**plan.overrides, **given}, layout).global_batch for given in params)
 
 
 def single(job: Job) -> StudyPlan:
@@ -88,24 +117,26 @@ def single(job: Job) -> StudyPlan:
         hpo=None,
         # what the configuration states is meant for the layout that it is trained with
         replicas={"step1": replicas, "step2": replicas},
-    )
+    )[0]
 
 
-def _freeze(job: Job, hpo: Hpo | None, **fields: Any) -> StudyPlan:
+def _freeze(job: Job, hpo: Hpo | None, **fields: Any) -> tuple[StudyPlan, Dates]:
     training = job.deployment.training
     dataset, calendar = data.read(dataset_of(job))
     composed = _composed(job)
     calendar, window = _grid(calendar, composed)
+    contiguous, block = hpo is None or hpo.step1.contiguous, hpo.step1.block if hpo else None
     split, samples = periods.split(
         calendar,
         window,
         _spans(job, composed),
         fields["subset"],
-        contiguous=hpo is None or hpo.step1.contiguous,
-        block=hpo.step1.block if hpo else None,
+        contiguous=contiguous,
+        block=block,
         seed=fields["seed"],
     )
-    if split.blocks and composed and not composed.divisible:
+    divided = split.blocks or (hpo is not None and piloting.wanted(hpo) and not contiguous)
+    if divided and composed and not composed.divisible:
         raise StudyError(
             f"the training configuration does not let ml-suite read blocks of the dataset: {anemoi.SOURCE} is not the "
             "dataset of system.input.dataset",
@@ -135,7 +166,7 @@ def _freeze(job: Job, hpo: Hpo | None, **fields: Any) -> StudyPlan:
         training_seed=training.seed,
     )
     require_shareable(plan)
-    return plan
+    return plan, Dates.of(calendar, window, contiguous, block)
 
 
 def _limits(hpo: Hpo, epochs: int, trainer: str) -> dict[str, Any]:

@@ -27,7 +27,16 @@ _TRIALS_SECONDS = 900.0
 _SLOWEST = 1 << 20
 """Bytes a second below which weights are taken to be stuck."""
 
-_STUDY = ("plan.json", "selection.json", "step[012]/", "step[012]/*.jsonl")
+_STUDY = (
+    "plan.json",
+    "selection.json",
+    "step[012]/",
+    "step[012]/*.jsonl",
+    "pilot/",
+    "pilot/decision.json",
+    "pilot/*%-*/",
+    "pilot/*%-*/record.jsonl",
+)
 _TRIAL = ("trial.json", "result.json", "metrics.jsonl", "log.txt")
 
 
@@ -75,8 +84,8 @@ def rules(suites: Mapping[str, str], trials: bool) -> list[str]:
         wanted += [f"/suites/{suite}/{cycle}/", f"/suites/{suite}/{cycle}/environment-*.json", f"{study}/"]
         wanted += [f"{study}/{name}" for name in _STUDY]
         if trials:
-            folder = f"{study}/step[012]/trials"
-            wanted += [f"{folder}/", f"{folder}/[0-9]*/", *(f"{folder}/[0-9]*/{name}" for name in _TRIAL)]
+            for folder in (f"{study}/step[012]/trials", f"{study}/pilot/*%-*/trials"):
+                wanted += [f"{folder}/", f"{folder}/[0-9]*/", *(f"{folder}/[0-9]*/{name}" for name in _TRIAL)]
         chosen += [f"+ {name}" for name in wanted]
     return [*chosen, "- *"]
 

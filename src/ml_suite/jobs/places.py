@@ -98,9 +98,19 @@ def mirror(resolved: Resolved, host: str, cycle: str = ONCE) -> Place:
 
 def found(where: Iterable[Place], step: int, study: str | None = None) -> list[Found]:
     """Trainings of one step at all places; one that ran at several counts once, as in one record."""
+    return _together((place, place.record(step, study)) for place in where)
+
+
+def piloted(where: Iterable[Place], part: str, study: str | None = None) -> list[TrialResult]:
+    """Trainings of a part of the pilot, wherever it ran."""
+    records = ((place, record.merge([place.tree.pilot_record(part)], study)) for place in where)
+    return [one.result for one in _together(records)]
+
+
+def _together(records: Iterable[tuple[Place, list[TrialResult]]]) -> list[Found]:
     merged: dict[record.Key, Found] = {}
-    for place in where:
-        for result in place.record(step, study):
+    for place, results in records:
+        for result in results:
             key = record.key(result)
             known = merged.get(key)
             if known is None or record.order(result) >= record.order(known.result):

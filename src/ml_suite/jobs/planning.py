@@ -27,12 +27,15 @@ def settle(job: Job, plan: StudyPlan) -> StudyPlan:
     tree = job.tree
     if tree.plan.exists():
         old = current(job)
-        finished = sum(
-            result.state in runner.FINAL for step in (0, 1, 2) for result in results(job, step, old.study)
-        )
-        studies.require_same(old, plan, finished, tree.study)
+        studies.require_same(old, plan, finished(job, old), tree.study)
     plan.save(tree.plan)
     return plan
+
+
+def finished(job: Job, plan: StudyPlan) -> int:
+    """Count the trainings of both steps that have an outcome."""
+    found = (result for step in (0, 1, 2) for result in results(job, step, plan.study))
+    return sum(result.state in runner.FINAL for result in found)
 
 
 def current(job: Job) -> StudyPlan:

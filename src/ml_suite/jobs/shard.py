@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from threading import Event
@@ -47,12 +48,16 @@ def run_shard(job: Job, shard: int, stop: Event, number: int = ALL) -> None:
     draws = drawn(job, plan, number)
     mine = [trial for trial in trials.of_shard(plan, shard) if draws is None or trial in draws]
     results = [r for r in planning.results(job, 1, plan.study) if r.trial in mine and r.state in SETTLED]
-    # where nothing has trained yet, the failures say nothing about the trials: they run again
-    done = {r.trial: r for r in results} if not all(map(never_trained, results)) else {}
+    done = worth_knowing(results)
     work = _Shard(job, plan, f"{shard:03d}", len(mine), done, stop, draws or {})
     work.tell()
     for cohort in cohorts(plan, mine):
         work.run(cohort)
+
+
+def worth_knowing(results: Sequence[TrialResult]) -> dict[int, TrialResult]:
+    """Results by trial; none where nothing has trained yet: what failed says nothing about the trials then."""
+    return {} if all(map(never_trained, results)) else {r.trial: r for r in results}
 
 
 def drawn(job: Job, plan: StudyPlan, number: int = ALL) -> dict[int, dict[str, Any]] | None:
@@ -80,22 +85,27 @@ def cohorts(plan: StudyPlan, mine: Sequence[int]) -> list[list[int]]:
     return [list(group) for _, group in groupby(mine, lambda trial: halving.cohort_of(plan, trial))]
 
 
-class _Shard:
-    """The trials of one job with what is known of them."""
+class Trainings(ABC):
+    """Trainings that belong together, with what is known of them; each is made on the plan's subset."""
 
     def __init__(
         self,
-        job: Job,
         plan: StudyPlan,
-        name: str,
         size: int,
         known: Mapping[int, TrialResult],
         stop: Event,
-        draws: Mapping[int, dict[str, Any]],
+        part: str = "",
     ) -> None:
-        self.draws = draws
-        self.job, self.plan, self.name, self.size, self.stop = job, plan, name, size, stop
+        self.plan, self.size, self.stop, self.part = plan, size, stop, part
         self.known = dict(known)
+
+    @abstractmethod
+    def specification(self, trial: int, until: int | None) -> TrialSpec:
+        """Return what to train."""
+
+    @abstractmethod
+    def keep(self, result: TrialResult) -> None:
+        """Record what has ended or was stopped."""
 
     def run(self, cohort: Sequence[int]) -> None:
         """Train a cohort from rung to rung until each of its trials has ended."""
@@ -116,18 +126,13 @@ class _Shard:
         return Course(known.history, halving.end_of(known.state)) if known else Course()
 
     def _failed_before(self, trial: int) -> bool:
-        return trial not in self.known and (self.job.tree.trial(1, trial) / "result.json").exists()
+        return trial not in self.known and (self.specification(trial, None).output / "result.json").exists()
 
     def _prune(self, trial: int, epochs: int) -> None:
-        self._keep(runner.prune(self._specification(trial, None), epochs))
-
-    def _specification(self, trial: int, until: int | None) -> TrialSpec:
-        return training.specification(
-            self.job, self.plan, 1, trial, until=until, params=self.draws.get(trial)
-        )
+        self._keep(runner.prune(self.specification(trial, None), epochs))
 
     def _train(self, trial: int, until: int | None) -> None:
-        spec = self._specification(trial, until)
+        spec = self.specification(trial, until)
         result = training.train(spec, self.stop)
         if outcome.paused(result):
             print(f"trial {trial}: {result.best:.6g} after {result.epochs} epochs", flush=True)
@@ -145,7 +150,7 @@ class _Shard:
 
     def _keep(self, result: TrialResult) -> None:
         print(f"trial {result.trial}: {result.state} {value(result)} {result.reason}", flush=True)
-        training.keep(self.job, self.plan, result, self.name)
+        self.keep(result)
         self.known[result.trial] = result
         self.tell()
 
@@ -154,8 +159,33 @@ class _Shard:
         done = [result for result in self.known.values() if result.state in SETTLED]
         callback.meter("trials", round(100 * len(done) / self.size) if self.size else 100)
         if best := two_step.rank(done, self.plan.direction)[:1]:
-            label = f"{value(best[0])} (trial {best[0].trial}), {len(done)} of {self.size} done"
-            callback.label("best", label)
+            told = f"{value(best[0])} (trial {best[0].trial}), {len(done)} of {self.size} done"
+            callback.label("best", f"{self.part}: {told}" if self.part else told)
+
+
+class _Shard(Trainings):
+    """The trials of one job of step 1."""
+
+    def __init__(
+        self,
+        job: Job,
+        plan: StudyPlan,
+        name: str,
+        size: int,
+        known: Mapping[int, TrialResult],
+        stop: Event,
+        draws: Mapping[int, dict[str, Any]],
+    ) -> None:
+        super().__init__(plan, size, known, stop)
+        self.job, self.name, self.draws = job, name, draws
+
+    def specification(self, trial: int, until: int | None) -> TrialSpec:
+        return training.specification(
+            self.job, self.plan, 1, trial, until=until, params=self.draws.get(trial)
+        )
+
+    def keep(self, result: TrialResult) -> None:
+        training.keep(self.job, self.plan, result, self.name)
 
 
 def value(result: TrialResult) -> str:

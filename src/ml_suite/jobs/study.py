@@ -1,4 +1,4 @@
-"""Tasks of the two-step search: plan, ask, shard, shortlist, retrain, finalists, final, select."""
+"""Tasks of the two-step search: plan, pilot, judge, ask, shard, shortlist, retrain, finalists, final, select."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from threading import Event
 
 from ml_suite import atomic
 from ml_suite.errors import StudyError
-from ml_suite.jobs import callback, freezing, outbox, parcels, planning, training
+from ml_suite.jobs import callback, freezing, judging, outbox, parcels, planning, training
 from ml_suite.jobs.context import Job
+from ml_suite.jobs.pilot import run_pilot
 from ml_suite.jobs.shard import ALL, run_shard, value
-from ml_suite.study import asking, cost, record, two_step
+from ml_suite.study import asking, cost, piloting, record, two_step
 from ml_suite.study.asking import Draws
 from ml_suite.study.contract import (
     Candidate,
     Selection,
     Shortlist,
     StudyPlan,
-    TrialResult,
     TrialState,
 )
 from ml_suite.trainers import process
@@ -29,6 +29,8 @@ def run(job: Job, arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="study")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("plan")
+    verbs.add_parser("pilot")
+    verbs.add_parser("judge")
     ask = verbs.add_parser("ask")
     ask.add_argument("--round", type=int, required=True, help="from 0")
     shard = verbs.add_parser("shard")
@@ -46,6 +48,10 @@ def run(job: Job, arguments: list[str]) -> None:
         match given.verb:
             case "plan":
                 make_plan(job)
+            case "pilot":
+                run_pilot(job, stop)
+            case "judge":
+                judge_pilot(job)
             case "ask":
                 ask_round(job, given.round)
             case "shard":
@@ -62,15 +68,50 @@ def run(job: Job, arguments: list[str]) -> None:
                 make_selection(job)
 
 
-def make_plan(job: Job) -> StudyPlan:
+def make_plan(job: Job) -> StudyPlan | None:
     """Freeze the study.
+
+    Returns
+    -------
+    StudyPlan or None
+        None where a pilot has to decide first what is `auto`.
 
     Raises
     ------
     StudyError
         If it cannot be, or finished trials belong to another study.
     """
-    plan = planning.settle(job, freezing.search(job))
+    hpo = job.deployment.hpo
+    if hpo is None or not piloting.wanted(hpo):
+        return _settled(job, planning.settle(job, freezing.search(job)))
+    pilot = freezing.pilot(job)
+    plan = judging.pilot_plan(job, pilot)
+    if plan is None:
+        say(
+            f"{pilot.plan.trials} trials of {pilot.plan.epochs['step1']} epochs; the pilot decides with "
+            f"{pilot.aim.configurations} of them"
+        )
+        return None
+    return _settled(job, plan)
+
+
+def judge_pilot(job: Job) -> StudyPlan:
+    """Make the plan and the certificate that follow from the pilot.
+
+    Raises
+    ------
+    StudyError
+        If the pilot has not ended, or finished trials belong to another study.
+    """
+    plan, made, told = judging.conclude_pilot(job)
+    _settled(job, plan)
+    say(made.words)
+    callback.label("certificate", told)
+    print(told)
+    return plan
+
+
+def _settled(job: Job, plan: StudyPlan) -> StudyPlan:
     outbox.leave(job.tree.outbox, parcels.of_study(job, plan, _begun(job)))
     say(
         f"study {plan.study}: {plan.trials} trials of {plan.epochs['step1']} epochs on {plan.samples['subset']} of "
@@ -127,7 +168,10 @@ def run_candidate(job: Job, rank: int, stop: Event) -> None:
     """
     candidate = next((c for c in planning.shortlist(job).candidates if c.rank == rank), None)
     if candidate is None:
-        say(f"no candidate of rank {rank}: fewer trials were complete and different")
+        # a pilot may keep fewer than there are tasks for
+        callback.label("value", "no candidate")
+        print(f"no candidate of rank {rank}: fewer trials are kept, or were complete and different")
+        callback.meter("epochs", 100)
         return
     _train(job, candidate, 0, str(rank), stop)
 
@@ -164,7 +208,9 @@ def run_final(job: Job, finalist: int, replicate: int, stop: Event) -> None:
     """
     candidate = next((c for c in planning.finalists(job).candidates if c.rank == finalist), None)
     if candidate is None:
-        say(f"no finalist {finalist}: fewer candidates are complete")
+        callback.label("value", "no finalist")
+        print(f"no finalist {finalist}: fewer candidates are complete")
+        callback.meter("epochs", 100)
         return
     _train(job, candidate, replicate, f"final-{finalist}-{replicate}", stop)
 
@@ -196,7 +242,10 @@ def make_selection(job: Job) -> Selection:
     atomic.write(tree.study / "step2.csv", record.table(results))
     selection = two_step.select(plan, planning.shortlist(job), results)
     selection.save(tree.selection)
-    _account(job, plan, results).save(tree.cost)
+    found = judging.evidence(job, plan, results)
+    spent = judging.account(job, plan, found)
+    spent.save(tree.cost)
+    judged = _certificate(job, plan, found, selection, spent)
     outbox.leave(tree.outbox, parcels.of_study(job, plan, _begun(job), selection))
     params = " ".join(f"{name.rsplit('.', 1)[-1]}={given}" for name, given in selection.params.items())
     text = (
@@ -204,16 +253,22 @@ def make_selection(job: Job) -> Selection:
     )
     callback.label("winner", text)
     print(text)
-    if selection.reason:
-        print(selection.reason)
+    callback.label("certificate", judged)
+    for words in filter(None, (selection.reason, judged)):
+        print(words)
     return selection
 
 
-def _account(job: Job, plan: StudyPlan, second: list[TrialResult]) -> cost.Cost:
-    hpo, usual = job.deployment.hpo, job.deployment.training.resources
-    asked = {"step1": hpo.step1.resources, "step2": hpo.step2.resources} if hpo else {}
-    gpus = {name: (resources or usual).gpus for name, resources in asked.items()}
-    return cost.account({"step1": planning.results(job, 1, plan.study), "step2": second}, plan.trials, gpus)
+def _certificate(
+    job: Job, plan: StudyPlan, found: judging.Evidence, selection: Selection, spent: cost.Cost
+) -> str:
+    """Leave the certificate; returns what it says, or why there is none: a winner is not lost for want of it."""
+    try:
+        made = judging.certificate(job, plan, found, selection, spent)
+    except ModuleNotFoundError as error:
+        return f"no certificate: {error.name} is not installed"
+    made.save(job.tree.certificate)
+    return made.sentence
 
 
 def say(text: str) -> None:

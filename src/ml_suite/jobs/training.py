@@ -31,13 +31,20 @@ def specification(
     replicate: int = 0,
     params: dict[str, Any] | None = None,
     until: int | None = None,
+    output: Path | None = None,
 ) -> TrialSpec:
-    """Return the trial as this host runs it; see `ml_suite.study.trials.specification`."""
+    """Return the trial as this host runs it; see `ml_suite.study.trials.specification`.
+
+    Parameters
+    ----------
+    output
+        Its folder; default: that of its step.
+    """
     hpo = job.deployment.hpo
-    walltime = hpo.step1.trial_walltime if hpo and step == 1 else None
+    walltime = hpo.step1.trial_walltime if hpo and step == 1 and output is None else None
     place = trials.Place(
         environment=job.environment,
-        output=job.tree.trial(step, trial, replicate),
+        output=output or job.tree.trial(step, trial, replicate),
         config=job.resolved.config_file,
         dataset=job.tree.dataset(plan.dataset.name),
         walltime=walltime.total_seconds() if walltime else None,

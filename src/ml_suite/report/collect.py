@@ -11,13 +11,15 @@ from ml_suite.config.resolved import Resolved
 from ml_suite.config.resources import Resources
 from ml_suite.errors import MlSuiteError
 from ml_suite.evaluation.scores import Evaluation
-from ml_suite.jobs.places import found, places
+from ml_suite.jobs.places import found, piloted, places
 from ml_suite.layout import ONCE, WorkTree
 from ml_suite.lineage.training import Registered, StoredObject, TrainingMetadata
-from ml_suite.report.assemble import Found, assemble, load
+from ml_suite.report.assemble import Found, assemble
 from ml_suite.report.model import Links, Report
+from ml_suite.study import planning
 from ml_suite.study.certificate import Certificate
 from ml_suite.study.contract import Selection, Shortlist, StudyPlan, TrialResult
+from ml_suite.study.files import load
 
 State = Literal["empty", "running", "selected", "evaluated", "registered"]
 
@@ -43,7 +45,8 @@ def collect(resolved: Resolved, cycle: str = ONCE, now: datetime | None = None) 
         selection=selection,
         planned=None if searching and plan else _planned(deployment),
         gpus=_gpus(deployment),
-        certificate=load(Certificate, tree.study / "certificate.json"),
+        pilot=_pilot(resolved, cycle),
+        certificate=load(Certificate, tree.certificate),
     )
     evaluation = load(Evaluation, tree.evaluation / "scores.json")
     registered = load(Registered, tree.registered)
@@ -75,10 +78,19 @@ def _results(resolved: Resolved, cycle: str, plan: StudyPlan | None) -> list[Tri
     return [one.result for step in (0, 1, 2) for one in found(where, step, plan.study)]
 
 
+def _pilot(resolved: Resolved, cycle: str) -> list[TrialResult]:
+    """Trainings of the pilot, wherever it ran; its parts train the same trials, so each is a record of its own."""
+    where = places(resolved, resolved.ops, cycle)
+    names = {path.parent.name for place in where for path in place.tree.pilot.glob("*/record.jsonl")}
+    return [result for name in sorted(names) for result in piloted(where, name)]
+
+
 def _planned(deployment: Deployment) -> dict[int, int]:
-    if deployment.hpo is None:
+    hpo = deployment.hpo
+    if hpo is None:
         return {0: 1}
-    return {1: deployment.hpo.step1.trials, 2: deployment.hpo.keep_count}
+    again = hpo.step2.finalists * (hpo.step2.replicates - 1)
+    return {1: hpo.step1.trials, 2: planning.candidates(hpo) + again}
 
 
 def _gpus(deployment: Deployment) -> dict[int, int]:

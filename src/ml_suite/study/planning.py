@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ml_suite.config.deployment import Deployment
-from ml_suite.config.hpo import Hpo
+from ml_suite.config.hpo import Hpo, Pilot
 from ml_suite.errors import StudyError
 from ml_suite.study.contract import SearchPlan, StudyPlan
 
@@ -70,8 +70,16 @@ def rounds(hpo: Hpo) -> int:
 
 def candidates(hpo: Hpo) -> int:
     """Trainings of step 2 before its finalists: those that are kept or drawn between them, and the controls."""
-    chosen = hpo.keep_count if hpo.step2.narrow is None else 1 + hpo.step2.narrow
+    chosen = most_kept(hpo) if hpo.step2.narrow is None else 1 + hpo.step2.narrow
     return chosen + hpo.step2.controls
+
+
+def most_kept(hpo: Hpo) -> int:
+    """Trials that are kept; where a pilot decides how many, those that its budget would pay at the usual cost."""
+    if hpo.step2.keep != "auto":
+        return hpo.keep_count
+    budget = (hpo.pilot or Pilot()).budget
+    return max(1, min(hpo.step1.trials, math.ceil(round(budget * hpo.step1.trials, 9))))
 
 
 def changes(old: SearchPlan, new: SearchPlan) -> list[str]:

@@ -12,6 +12,7 @@ from ml_suite.config.resources import Resources
 from ml_suite.config.values import node_name
 from ml_suite.layout import WorkTree
 from ml_suite.quantities import format_duration
+from ml_suite.study import piloting
 from ml_suite.study.planning import candidates, rounds, shards
 from ml_suite.suite.datasets import arrived, arrived_somewhere
 from ml_suite.suite.nodes import TRIES_ONCE, TRIES_SAFE, Scope, Task, add_task, all_complete
@@ -44,6 +45,24 @@ def step1_tasks(scope: Scope, hpo: Hpo) -> list[Task]:
         for i in range(count)
     ]
     return spread(tasks, hpo.step1.hosts or list(deployment.hosts), scope)
+
+
+def pilot_task(scope: Scope, hpo: Hpo) -> Task:
+    """The one job of the pilot, which asks for what a shard asks for."""
+    deployment = scope.resolved.deployment
+    resources = hpo.step1.resources or deployment.training.resources
+    task = Task(
+        "train",
+        "study_pilot",
+        tries=TRIES_ONCE,
+        meters=("trials",),
+        labels=("best",),
+        variables=variables(resources),
+        walltime=resources.walltime,
+        asks="shard",
+    )
+    (placed,) = spread([task], hpo.step1.hosts or list(deployment.hosts), scope)
+    return placed
 
 
 def step2_tasks(scope: Scope, hpo: Hpo) -> list[Task]:
@@ -126,9 +145,11 @@ def collect_tasks(
     found = []
     for hosts, theirs in groups.items():
         what = f"--step {step}"
-        if option:
+        if numbers:
             told = (":".join(str(task.variables[name]) for name in numbers) for task in theirs)
             what += f" {option} {','.join(told)}"
+        elif option:
+            what += f" {option}"
         alone = len(hosts) == 1
         found.append(
             Task(
@@ -154,8 +175,10 @@ def add_hpo(main: ecflow.Family, scope: Scope, hpo: Hpo) -> None:
     family.add_trigger(arrived(deployment, ops))
     add_task(family, Task("plan", "study_plan", host=ops), scope)
 
+    if piloting.wanted(hpo):
+        _add_pilot(family, scope, hpo)
     step1 = family.add_family("step1")
-    step1.add_trigger("plan == complete")
+    step1.add_trigger("pilot == complete" if piloting.wanted(hpo) else "plan == complete")
     trained = (
         _add_trials(step1, scope, hpo) if isinstance(hpo.sampling, str) else _add_rounds(step1, scope, hpo)
     )
@@ -183,7 +206,31 @@ def add_hpo(main: ecflow.Family, scope: Scope, hpo: Hpo) -> None:
     if hpo.step2.finalists:
         _add_finalists(family, scope, hpo, judged)
         judged = "finalists == complete"
-    add_task(family, Task("select", "study_select", host=ops, trigger=judged, labels=("winner",)), scope)
+    select = Task(
+        "select", "study_select", host=ops, trigger=judged, labels=("winner", "certificate"), own=True
+    )
+    add_task(family, select, scope)
+
+
+def _add_pilot(hpo_family: ecflow.Family, scope: Scope, hpo: Hpo) -> None:
+    """Add what measures whether the search can be trusted, and decides what is `auto`."""
+    ops = scope.resolved.ops
+    family = hpo_family.add_family("pilot")
+    family.add_trigger("plan == complete")
+    train = pilot_task(scope, hpo)
+    tasks = [train, *collect_tasks([train], scope, 1, "--pilot")]
+    for task in tasks:
+        inputs = (WorkTree.of(scope.resolved, ops).pilot_plan,) if task.asks else ()
+        add_task(family, replace(task, inputs=inputs), scope)
+    judge = Task(
+        "judge",
+        "study_judge",
+        host=ops,
+        trigger=all_complete(task.name for task in tasks),
+        labels=("info", "certificate"),
+        own=True,
+    )
+    add_task(family, judge, scope)
 
 
 def _add_trials(step1: ecflow.Family, scope: Scope, hpo: Hpo) -> list[str]:
@@ -206,11 +253,8 @@ def _add_rounds(step1: ecflow.Family, scope: Scope, hpo: Hpo) -> list[str]:
         family = step1.add_family(name)
         if number:
             family.add_trigger(f"{names[number - 1]} == complete")
-        asking = add_task(
-            family, Task("ask", "study_ask", host=ops, labels=("info",), variables={"ROUND": number}), scope
-        )
-        # the sampler is a package of ml-suite's own environment, not of the trainings'
-        asking.add_variable("ML_SUITE_PYTHON", "%ML_SUITE_OPS_PYTHON%")
+        ask = Task("ask", "study_ask", host=ops, labels=("info",), variables={"ROUND": number}, own=True)
+        add_task(family, ask, scope)
         draws.append(tree.draws(number))
         tasks = [_of_round(task, number) for task in step1_tasks(scope, hpo)]
         tasks += collect_tasks(tasks, scope, 1, f"--round {number} --shards", ["SHARD"])

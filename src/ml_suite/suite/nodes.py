@@ -80,6 +80,8 @@ class Task:
     """Other machines of which the submit command chooses one, in place of `host`."""
     asks: str = ""
     """What its job asks of a scheduler, by its name in `hosts`."""
+    own: bool = False
+    """It runs with ml-suite's own environment, for packages that trainings need not have."""
     inputs: tuple[Path, ...] = ()
     """Files below the work folder that go with the job to another machine."""
 
@@ -101,7 +103,7 @@ def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, scope: Scope) -> 
         _add_submission(node, task, task.places, scope)
         node.add_label("place", "-")
     elif task.host is not None:
-        add_host(node, task.host, scope, task.limit)
+        add_host(node, task.host, scope, task.limit, own=task.own)
         if remote:
             node.add_inlimit("open", f"/{WATCH}/{node_name(task.host)}")
             _add_submission(node, task, (task.host,), scope)
@@ -123,11 +125,12 @@ def add_task(parent: ecflow.Family | ecflow.Suite, task: Task, scope: Scope) -> 
     return node
 
 
-def add_host(node: ecflow.Node, host: str, scope: Scope, limit: str | None = None) -> None:
+def add_host(node: ecflow.Node, host: str, scope: Scope, limit: str | None = None, own: bool = False) -> None:
     """Let a node's jobs run on HOST and count against its limit, or against another one."""
     found = scope.resolved.hosts[host]
     node.add_variable("ML_SUITE_HOST", host)
-    node.add_variable("ML_SUITE_PYTHON", str(found.environment / "bin" / "python"))
+    python = "%ML_SUITE_OPS_PYTHON%" if own else str(found.environment / "bin" / "python")
+    node.add_variable("ML_SUITE_PYTHON", python)
     if limit or host in scope.resolved.deployment.hosts:
         node.add_inlimit(limit or node_name(host), f"/{scope.resolved.deployment.node}")
 
