@@ -138,6 +138,15 @@ def test_half_a_study_says_what_is_missing(halfway: Rig) -> None:
     assert "step 1 is not finished" in page.words
 
 
+def test_trainings_with_other_seeds_and_controls_are_planned_too(planned: Rig) -> None:
+    resolved = planned.job.resolved
+    told = resolved.deployment.model_dump(mode="json", exclude_none=True)
+    told["hpo"]["step2"] |= {"controls": 1, "finalists": 2, "replicates": 3}
+    deployment = type(resolved.deployment).model_validate_json(json.dumps(told))
+    report = collect(resolved.model_copy(update={"deployment": deployment}))
+    assert [(a.step, a.planned) for a in report.account] == [(1, 6), (2, 2 + 1 + 2 * 2)]
+
+
 def test_before_anything_ran(planned: Rig) -> None:
     report = collect(planned.job.resolved)
     assert report.state == "empty"

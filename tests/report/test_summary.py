@@ -100,7 +100,7 @@ def test_other_seeds_are_no_candidates_of_their_own() -> None:
     (pair,) = step_pairs(listed)
     assert pair.values == (1.0, 3.0)
     assert pair.value == 2.0
-    assert account(listed, {2: 1})[0].states == {"complete": 1}
+    assert account(listed, {2: 4})[0].states == {"complete": 2, "failed": 1, "not run": 1}
 
 
 @pytest.mark.parametrize(

@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel
-
-from ml_suite.errors import StudyError
 from ml_suite.report import summary
 from ml_suite.report.model import Cost, CostModel, Prediction, Report, Row
 from ml_suite.study.certificate import Certificate
 from ml_suite.study.contract import SearchPlan, Selection, Shortlist, TrialResult
 from ml_suite.study.cost import epochs_left
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -35,22 +28,6 @@ class Found:
     pilot: Sequence[TrialResult] = ()
     certificate: Certificate | None = None
     predictions: Sequence[Prediction] = ()
-
-
-def load(model: type[Model], path: Path) -> Model | None:
-    """Read a file of the study; None if there is none.
-
-    Raises
-    ------
-    StudyError
-        If it is damaged.
-    """
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise StudyError(f"{path} is damaged or of another version", "Run its task again.") from error
 
 
 def assemble(found: Found, name: str, made: datetime, searching: bool = True) -> Report:
@@ -89,7 +66,9 @@ def assemble(found: Found, name: str, made: datetime, searching: bool = True) ->
         value=selection.value if selection else None,
         step1_value=selection.step1_value if selection else None,
         replicates=selection.replicates if selection else [],
+        judged=selection.judged if selection else "",
         reason=selection.reason if selection else "",
+        warnings=selection.warnings if selection else [],
         test={k: v for k, v in selection.result.metrics.items() if k.startswith("test")} if selection else {},
         rows=rows,
         account=summary.account(rows, found.planned or _planned(found)),
@@ -105,8 +84,14 @@ def assemble(found: Found, name: str, made: datetime, searching: bool = True) ->
 def _planned(found: Found) -> dict[int, int]:
     if found.plan is None:
         return {}
-    kept = len(found.chosen.candidates) if found.chosen else found.plan.keep
-    return {1: found.plan.trials, 2: kept}
+    choice, kept = found.plan.choice, found.plan.keep
+    if found.chosen is not None:
+        finalists = min(choice.finalists, sum(c.role != "control" for c in found.chosen.candidates))
+        second = len(found.chosen.candidates)
+    else:
+        finalists = choice.finalists
+        second = (kept if choice.narrow is None else 1 + choice.narrow) + choice.controls
+    return {1: found.plan.trials, 2: second + finalists * (choice.replicates - 1)}
 
 
 def cost_model(

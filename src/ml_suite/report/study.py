@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ml_suite.errors import StudyError
-from ml_suite.report.assemble import Found, assemble, load
+from ml_suite.report.assemble import Found, assemble
 from ml_suite.report.model import Report
 from ml_suite.report.predictions import outputs, predictions
 from ml_suite.study import record
 from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.certificate import Certificate
 from ml_suite.study.contract import Selection, Shortlist, TrialResult
+from ml_suite.study.files import load
 
 
 def report_of_study(folder: Path, now: datetime | None = None) -> Report:

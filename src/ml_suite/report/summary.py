@@ -12,7 +12,7 @@ from typing import Any
 from ml_suite.report.model import Account, Cost, Failure, Row, StepCost
 from ml_suite.study import cost as spending
 from ml_suite.study.contract import Selection, Shortlist, TrialResult, TrialState
-from ml_suite.study.ranking import rank
+from ml_suite.study.ranking import judged, rank
 
 NOT_RUN = "not run"
 
@@ -82,11 +82,11 @@ def depth(params: Mapping[str, Any]) -> int | None:
 
 
 def account(rows: Iterable[Row], planned: Mapping[int, int]) -> list[Account]:
-    """Trials by state and step; those without a record are counted too."""
+    """Trainings by state and step; those without a record are counted too."""
     listed = list(rows)
     accounts = []
     for step, number in planned.items():
-        states = Counter(row.state.value for row in listed if row.step == step and not row.replicate)
+        states = Counter(row.state.value for row in listed if row.step == step)
         ordered = {state.value: states[state.value] for state in TrialState if states[state.value]}
         if (absent := number - states.total()) > 0:
             ordered[NOT_RUN] = absent
@@ -174,25 +174,30 @@ class Pair:
     first: Row
     second: Row
     """With the study's seed."""
-    values: tuple[float, ...]
-    """In step 2, with each seed."""
+    seeds: Mapping[int, float]
+    """Values in step 2 by replicate."""
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """In step 2, with each seed."""
+        return tuple(self.seeds.values())
 
     @property
     def value(self) -> float:
-        """Mean over the seeds."""
-        return sum(self.values) / len(self.values)
+        """What the seeds say."""
+        return judged(self.seeds)
 
 
 def step_pairs(rows: Iterable[Row]) -> list[Pair]:
     """Each candidate that has a value in both steps."""
     listed = list(rows)
     first = {row.trial: row for row in listed if row.step == 1 and row.value is not None}
-    values: dict[int, list[float]] = {}
+    values: dict[int, dict[int, float]] = {}
     for row in listed:
         if row.step == 2 and row.value is not None and row.state is TrialState.COMPLETE:
-            values.setdefault(row.trial, []).append(row.value)
+            values.setdefault(row.trial, {})[row.replicate] = row.value
     return [
-        Pair(first[r.trial], r, tuple(values[r.trial]))
+        Pair(first[r.trial], r, values[r.trial])
         for r in listed
         if r.step == 2 and not r.replicate and r.trial in first and r.trial in values and r.value is not None
     ]

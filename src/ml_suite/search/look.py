@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from ml_suite.config.resolved import Resolved
 from ml_suite.errors import MlSuiteError, StudyError
@@ -20,8 +20,7 @@ from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.certificate import Certificate
 from ml_suite.study.contract import SearchPlan, Selection, Shortlist, StudyPlan, TrialResult
 from ml_suite.study.cost import Cost
-
-Model = TypeVar("Model", bound=BaseModel)
+from ml_suite.study.files import load
 
 
 @dataclass(frozen=True)
@@ -89,16 +88,16 @@ def look(folder: Folder) -> Known:
     plan = _plan(folder.plan)
     paths = [path for stage in ("step1", "step2") for path in folder.records(stage)]
     found = record.gather([*paths, *_mirrored(folder)], plan.study)
-    selection = _mine(plan, _load(Selection, folder.selection))
+    selection = _mine(plan, load(Selection, folder.selection))
     return Known(
         folder=folder,
         plan=plan,
         results=[r for r in found.results if r.step == 2 or r.trial < plan.trials],
         left_out=found.left_out,
-        shortlist=_mine(plan, _load(Shortlist, folder.shortlist)),
+        shortlist=_mine(plan, load(Shortlist, folder.shortlist)),
         selection=selection,
-        cost=_load(Cost, folder.cost),
-        certificate=_mine(plan, _load(Certificate, folder.certificate)),
+        cost=load(Cost, folder.cost),
+        certificate=_mine(plan, load(Certificate, folder.certificate)),
         network=network.known(folder, selection),
     )
 
@@ -129,12 +128,3 @@ Owned = TypeVar("Owned", Shortlist, Selection, Certificate)
 def _mine(plan: SearchPlan, found: Owned | None) -> Owned | None:
     """Leave out what an earlier study of the folder left."""
     return found if found is not None and found.study == plan.study else None
-
-
-def _load(model: type[Model], path: Path) -> Model | None:
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise StudyError(f"{path} is damaged or of another version", "Run the study again.") from error
