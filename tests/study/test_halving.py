@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_suite.study.contract import HistoryPoint, Rungs, TrialState
-from ml_suite.study.halving import Course, End, cut, decide, end_of
+from ml_suite.study.halving import Course, End, cut, decide, end_of, ends
 
 RUNGS = Rungs(at=[2, 4], keep=0.5, cohort=4)
 
@@ -119,3 +119,14 @@ def _play(cohort: dict[int, Course], curves: list[list[float]]) -> dict[int, Cou
 )
 def test_states(state: TrialState, end: End) -> None:
     assert end_of(state) is end
+
+
+def test_where_trainings_would_have_been_cut_that_went_on_to_their_end() -> None:
+    whole = {
+        0: course(0.4, 0.4, 0.4, 0.4, 0.0),
+        1: course(0.3, 0.3, 0.3, 0.3, 0.3),
+        2: course(0.2, 0.2, 0.1, 0.1, 0.1),
+        3: course(0.5, 0.5),
+        4: course(0.0, end=End.LOST),
+    }
+    assert ends(whole, RUNGS, "minimize") == {0: 2, 1: 4}

@@ -26,6 +26,8 @@ def extent(plan: SearchPlan) -> cost.Extent:
         epochs1=plan.epochs["step1"],
         epochs2=plan.epochs["step2"],
         rungs=plan.rungs,
+        cuts=choice.rungs,
+        controls=choice.controls,
     )
 
 

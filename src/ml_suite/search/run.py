@@ -24,6 +24,7 @@ from ml_suite.study import record, trials, two_step
 from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.certificate import Parts
 from ml_suite.study.contract import Selection, Shortlist, TrialResult, TrialState
+from ml_suite.study.piloting import Outcome
 from ml_suite.study.stage import Stage, Task
 
 Run = Callable[..., list[TrialResult]]
@@ -94,11 +95,12 @@ def _run(frozen: Frozen, stop: Event, options: Options) -> Selection | None:
         files=frozen.beside,
     )
     shared = options.shard is not None and options.shard[1] > 1
-    pilot: Parts = {}
+    outcome: Outcome | None = None
     if shared:
         _require_shardable(frozen)
     else:
-        frozen, pilot = decide.decided(frozen, work, say)
+        frozen, outcome = decide.decided(frozen, work, say)
+    pilot: Parts = outcome.parts if outcome else {}
     plan, folder = freeze.settle(frozen), frozen.folder
     if pilot:
         finish.certificate(frozen, plan, pilot=pilot).save(folder.certificate)
@@ -110,6 +112,8 @@ def _run(frozen: Frozen, stop: Event, options: Options) -> Selection | None:
     if shared:
         return None
     _tell_left_out(plan, folder, say)
+    frozen = decide.again(frozen, outcome, first, say)
+    plan = freeze.settle(frozen)
     chosen = _shortlist(plan, folder, first)
     second = _step2(frozen, plan, chosen, work)
     return finish.conclude(frozen, plan, chosen, [*first, *second], pilot, say)

@@ -150,9 +150,13 @@ def certify(
     costs
         What is to be said of it; see `ml_suite.study.budget`.
     """
-    sizes, scale = evidence.gather(pilot, plan.direction, [*step1, *step2])
+    sizes, scale = evidence.gather(pilot, plan.direction, [*step1, *step2], plan.rungs, plan.choice.rungs)
     search = Search(
-        plan.trials, max(1, min(plan.keep, plan.trials)), plan.choice.finalists, plan.choice.replicates
+        plan.trials,
+        max(1, min(plan.keep, plan.trials)),
+        plan.choice.finalists,
+        plan.choice.replicates,
+        plan.choice.rungs.keep if plan.choice.rungs else 1.0,
     )
     known, basis = evidence.evidence(sizes, plan.subset)
     simulated = regret.predict(known, search, draws=600) if known else None

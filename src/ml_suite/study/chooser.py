@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ml_suite.study import copula, evidence, regret
+from ml_suite.study import copula, cost, evidence, regret
+from ml_suite.study.contract import Cuts
 from ml_suite.study.evidence import Basis, Sized
 from ml_suite.study.losses import Scale
 from ml_suite.study.regret import Search, Simulated
@@ -74,10 +75,19 @@ class Aim:
     """Epochs of step 2 as a part of those of step 1."""
     left: float = 1.0
     """Part of the epochs of step 1 that rungs leave."""
+    cuts: Cuts | None = None
+    """Among the candidates."""
+    length: int = 1
+    """Epochs of a candidate."""
 
     def search(self, kept: int) -> Search:
         """Return the search with a number of candidates."""
-        return Search(self.trials, kept, min(self.finalists, kept), self.replicates)
+        keep = self.cuts.keep if self.cuts else 1.0
+        return Search(self.trials, kept, min(self.finalists, kept), self.replicates, keep)
+
+    def trainings(self, kept: int) -> float:
+        """Whole trainings on everything that a number of candidates takes in all."""
+        return kept * cost.epochs_left(self.cuts, self.length, kept) + self.extra
 
 
 @dataclass(frozen=True)
@@ -154,7 +164,7 @@ def after(sizes: Sequence[Sized], aim: Aim, rate: Rate | None, spent: float, sca
     more = each + aim.configurations * (2 * largest * rate.full + rate.overhead)
     one_step = aim.trials * (rate.full + rate.overhead)
     step1 = aim.trials * (largest * rate.full + rate.overhead) * aim.left
-    least = step1 + (FEW + aim.extra) * _candidate(aim, rate)
+    least = step1 + aim.trainings(FEW) * _candidate(aim, rate)
     most = SAFE * aim.budget * one_step
     if 2 * largest > 0.5 or spent + more > min(PART * most, most - least):
         return decision
@@ -224,7 +234,7 @@ def affordable(aim: Aim, rate: Rate, spent: float, share: float) -> int:
     """Trainings on everything that the budget has room for beside a search."""
     one_step = aim.trials * (rate.full + rate.overhead)
     search = aim.trials * (share * rate.full + rate.overhead) * aim.left
-    candidates = ((aim.kept or FEW) + aim.extra) * _candidate(aim, rate)
+    candidates = aim.trainings(aim.kept or FEW) * _candidate(aim, rate)
     most = SAFE * aim.budget * one_step
     allowed = min(most - spent - search - candidates, 0.22 * most)
     return max(0, min(ANCHORS, int(allowed / (rate.full + rate.overhead))))
@@ -249,25 +259,27 @@ def _options(
     known, basis = evidence.evidence(sizes, share)
     if not known:
         return []
-    full = _candidate(aim, rate)
-    one_step = aim.trials * (rate.full + rate.overhead)
-    step1 = aim.trials * (share * rate.full + rate.overhead) * aim.left
-    free = SAFE * aim.budget * one_step - spent - step1
-    most = min(aim.trials, max(1, int(free / full) - aim.extra))
+    most = _most(aim, rate, spent, share)
     options: list[Option] = []
     for kept in reversed([min(aim.kept, aim.trials)] if aim.kept else _numbers(most)):
         simulated = regret.predict(known, aim.search(kept), draws=400)
-        cost = price(aim, rate, spent, share, kept)
+        costs = price(aim, rate, spent, share, kept)
         # keeping less is never better: what the simulation says otherwise is its own noise
         end = max(high(simulated, scale, aim.confidence), options[-1].high if options else 0.0)
-        options.append(Option(share, kept, basis, simulated, end, cost))
+        options.append(Option(share, kept, basis, simulated, end, costs))
     return options
+
+
+def _most(aim: Aim, rate: Rate, spent: float, share: float) -> int:
+    """Most candidates that the budget pays; one at least."""
+    dearer = (k for k in range(2, aim.trials + 1) if price(aim, rate, spent, share, k) > SAFE * aim.budget)
+    return next(dearer, aim.trials + 1) - 1
 
 
 def price(aim: Aim, rate: Rate, spent: float, share: float, kept: int) -> float:
     """Cost of pilot and search as a part of the one step's."""
     step1 = aim.trials * (share * rate.full + rate.overhead) * aim.left
-    return part(aim, rate, spent + step1 + (kept + aim.extra) * _candidate(aim, rate))
+    return part(aim, rate, spent + step1 + aim.trainings(kept) * _candidate(aim, rate))
 
 
 def part(aim: Aim, rate: Rate, spent: float) -> float:

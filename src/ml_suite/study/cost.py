@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ml_suite.study.contract import Document, Rungs, TrialResult, TrialState
+from ml_suite.study.contract import Cuts, Document, Rungs, TrialResult, TrialState
 from ml_suite.study.speed import Rate
 
 
@@ -94,23 +94,41 @@ class Extent:
     epochs1: int = 1
     epochs2: int = 1
     rungs: Rungs | None = None
+    cuts: Cuts | None = None
+    """Of the candidates."""
+    controls: int = 0
+    """Of those that are kept; they are not cut."""
+
+    @property
+    def trainings(self) -> float:
+        """Trainings on everything, counting of those that are cut the part of the epochs that is trained."""
+        cut = self.kept - self.controls
+        return cut * epochs_left(self.cuts, self.epochs2, cut) + self.controls + self.again
 
 
-def epochs_left(rungs: Rungs | None, epochs: int) -> float:
-    """Part of the epochs of step 1 that is trained when nobody stops early.
+def epochs_left(rungs: Cuts | None, epochs: int, trials: int = 1) -> float:
+    """Part of the epochs that is trained when nobody stops early.
+
+    Parameters
+    ----------
+    trials
+        That compete, where these are all of a step.
 
     >>> epochs_left(Rungs(at=[4, 8, 16], keep=0.5, cohort=16), 60)
     0.225
+    >>> epochs_left(Cuts(at=[25, 50], keep=0.5), 100, 12)
+    0.5
     """
-    if rungs is None:
+    if rungs is None or trials < 1:
         return 1.0
-    running, trained, before = rungs.cohort, 0, 0
+    size = rungs.cohort if isinstance(rungs, Rungs) else trials
+    running, trained, before = size, 0, 0
     for at in rungs.at:
         if at >= epochs:
             break
         trained += running * (at - before)
         running, before = math.ceil(round(rungs.keep * running, 9)), at
-    return (trained + running * (epochs - before)) / (rungs.cohort * epochs)
+    return (trained + running * (epochs - before)) / (size * epochs)
 
 
 def quote(extent: Extent, rate: Rate, pilot: Sequence[Line] = (), gpus: int = 0) -> Quote:
@@ -134,7 +152,7 @@ def quote(extent: Extent, rate: Rate, pilot: Sequence[Line] = (), gpus: int = 0)
     lines = [
         *pilot,
         Line(part="step1", trainings=extent.trials, seconds=extent.trials * each),
-        Line(part="step2", trainings=trainings, seconds=trainings * full),
+        Line(part="step2", trainings=trainings, seconds=extent.trainings * full),
     ]
     lines = [
         line if line in pilot else line.model_copy(update={"gpu_hours": line.seconds * gpus / 3600})

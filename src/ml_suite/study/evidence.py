@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from ml_suite.study import copula
+from ml_suite.study import copula, pilot_rungs
 from ml_suite.study import regret as regrets
-from ml_suite.study.contract import TrialResult, TrialState
+from ml_suite.study.contract import Cuts, Rungs, TrialResult, TrialState
 from ml_suite.study.copula import Agreement
 from ml_suite.study.losses import Scale, normal_scores, spread
 from ml_suite.study.regret import Evidence
@@ -45,6 +45,15 @@ class Sized:
     """All configurations of the pilot, ascending."""
     losses: NDArray[np.float64]
     """On the scale of `Scale`, [replicates, trials]; NaN where not trained or not finite."""
+    order: NDArray[np.float64] | None = None
+    """Places in the ranking after the rungs of step 1, [replicates, trials]; None: there are none."""
+    early: NDArray[np.float64] | None = None
+    """Losses at the rungs of step 2, [rungs, replicates, trials]; None where the histories do not tell."""
+
+    @property
+    def ranking(self) -> NDArray[np.float64]:
+        """What step 1 would rank by, [replicates, trials]; small is good."""
+        return self.losses if self.order is None else self.order
 
     @property
     def points(self) -> int:
@@ -67,6 +76,8 @@ def gather(
     parts: Mapping[tuple[float, int], Sequence[TrialResult]],
     direction: str,
     others: Sequence[TrialResult] = (),
+    rungs: Rungs | None = None,
+    cuts: Cuts | None = None,
 ) -> tuple[list[Sized], Scale]:
     """Put results of a pilot by (share, replicate) in order.
 
@@ -74,6 +85,8 @@ def gather(
     ----------
     others
         Results that are measured on the same scale.
+    rungs, cuts
+        Of step 1 and step 2, as far as they are to be followed in the histories of the pilot's trainings.
 
     A training that diverged or failed has no loss: nothing is said about it.
     """
@@ -86,12 +99,16 @@ def gather(
     )
     sizes = []
     for share in sorted({share for share, _ in parts}):
-        rows = [
-            [found.get(trial, math.nan) for trial in trials]
-            for (at, _), found in sorted(values.items())
-            if at == share
-        ]
-        sizes.append(Sized(share, trials, scale.losses(np.array(rows, float))))
+        own = [key for key in sorted(parts) if key[0] == share]
+        rows = [[values[key].get(trial, math.nan) for trial in trials] for key in own]
+        size = Sized(share, trials, scale.losses(np.array(rows, float)))
+        told = [{r.trial: pilot_rungs.course(r) for r in parts[key]} for key in own]
+        if all(course.history for found in told for course in found.values()):
+            order = pilot_rungs.ordered(size, told, rungs, direction) if rungs and share < 1 else None
+            size = replace(
+                size, order=order, early=pilot_rungs.early(size, told, cuts, scale) if cuts else None
+            )
+        sizes.append(size)
     return sizes, scale
 
 
@@ -138,7 +155,7 @@ def transfers(
         return None
     # the nearest larger one that has replicates itself, for only then its own noise is known
     best = max(larger, key=lambda s: (len(s.losses) > 1, s.share))
-    rows = [*size.losses[:2], *best.losses[:2]]
+    rows = [*size.ranking[:2], *best.losses[:2]]
     known = np.isfinite(np.array(rows)).all(axis=0)
     data = np.array(rows)[:, known]
     if data.shape[1] < copula.MINIMUM:
@@ -198,6 +215,8 @@ def evidence(
         known.append(_pairs(size, stretched, own, left, 1.0))
     if not known:
         return [], "none"
+    early = pilot_rungs.lag(sizes)
+    known = [replace(found, early=early) for found in known]
     return known, "extrapolated" if known[0].transfer is not None else "measured"
 
 
@@ -226,7 +245,7 @@ def _pairs(
 
     losses = full.mean
     scores, pairs = [], []
-    for row in size.losses:
+    for row in size.ranking:
         found = normal_scores(row)
         known = np.isfinite(found) & np.isfinite(losses)
         scores.append(found[known])

@@ -93,6 +93,22 @@ def decide(cohort: Mapping[int, Course], rungs: Cuts | None, direction: str) -> 
     return Decision(dict.fromkeys(running), frozenset(), pruned)
 
 
+def ends(whole: Mapping[int, Course], rungs: Cuts, direction: str) -> dict[int, int]:
+    """Epochs after which trials of one cohort would have been cut, of trainings that went on to their end."""
+    shown = {trial: Course(end=End.LOST if c.end is End.LOST else End.RUNNING) for trial, c in whole.items()}
+    found: dict[int, int] = {}
+    while (decision := decide(shown, rungs, direction)).train or decision.pruned:
+        found |= decision.pruned
+        for trial in decision.pruned:
+            shown[trial] = Course(shown[trial].history, End.ENDED)
+        for trial, until in decision.train.items():
+            course = whole[trial]
+            history = [p for p in course.history if until is None or p.epoch < until]
+            going = until is not None and course.epochs > until
+            shown[trial] = Course(history, End.RUNNING if going else End.ENDED)
+    return found
+
+
 def cut(values: Mapping[int, float | None], keep: float, direction: str) -> frozenset[int]:
     """Return the trials that stay: the best ``ceil(keep * number)``, of equal ones the first; None is the worst."""
     sign = 1 if direction == "minimize" else -1

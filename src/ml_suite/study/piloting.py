@@ -81,6 +81,8 @@ def aim(plan: SearchPlan, hpo: Hpo, first: float) -> Aim:
         replicates=choice.replicates,
         epochs=plan.epochs["step2"] / plan.epochs["step1"],
         left=cost.epochs_left(plan.rungs, plan.epochs["step1"]),
+        cuts=choice.rungs,
+        length=plan.epochs["step2"],
     )
 
 
@@ -100,7 +102,7 @@ def run(plan: SearchPlan, aim: Aim, train: Train, work: Work = speed.wall) -> Ou
     """
     parts: Parts = {}
     while True:
-        sizes, scale = evidence.gather(parts, plan.direction)
+        sizes, scale = evidence.gather(parts, plan.direction, (), plan.rungs, plan.choice.rungs)
         rate = speed.fitted(parts, plan.direction, plan.epochs["step1"] / plan.epochs["step2"], work)
         asked = chooser.after(sizes, aim, rate, spent(parts, work), scale)
         if isinstance(asked, Decision):

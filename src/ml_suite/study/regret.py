@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ml_suite.study.ranking import FURTHER
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.random import Generator
@@ -51,6 +53,8 @@ class Search:
     """Candidates that are trained again with other seeds; 0: the best single training wins."""
     replicates: int = 1
     """Trainings of a finalist in all."""
+    keep: float = 1.0
+    """Part of the candidates that goes on after each rung of step 2."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class Evidence:
     the losses really are of everything."""
     weight: float = 1.0
     """Beside other evidence."""
+    early: tuple[float, ...] = ()
+    """How far a training misleads at each rung of step 2 about its end, as a standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +224,7 @@ def predict(evidence: Sequence[Evidence], search: Search, draws: int = 400, seed
             seen = weak * scores + math.sqrt(1 - weak * weak) * random.standard_normal(search.trials)
         losses = fitted.draw(seen, random)
         chosen = np.argpartition(scores, search.kept - 1)[: search.kept]
-        winner = chosen[_winner(losses[chosen], search, known.noise, random)]
+        winner = chosen[_winner(losses[chosen], search, known, random)]
         regret.append(float(losses[winner] - losses.min()))
         rank.append(int((losses < losses[winner]).sum()) + 1)
         kept.append(bool((chosen == int(losses.argmin())).any()))
@@ -270,17 +276,25 @@ def _drawn(several: list[Shape], weights: NDArray[np.float64], random: Generator
     return several[int(random.choice(len(several), p=weights))]
 
 
-def _winner(losses: NDArray[np.float64], search: Search, noise: float, random: Generator) -> int:
-    """Place of the winner among candidates: the best training, or the best mean of finalists."""
+def _winner(losses: NDArray[np.float64], search: Search, known: Evidence, random: Generator) -> int:
+    """Place of the winner among candidates that were not cut: the best training, or the best mean of finalists."""
     import numpy as np
 
+    noise = known.noise
     seen = losses + noise * random.standard_normal(len(losses))
-    finalists = min(search.finalists, len(losses))
-    if finalists < 1 or search.replicates < 2:
-        return int(seen.argmin())
-    final = np.argsort(seen)[:finalists]
+    left = np.arange(len(losses))
+    for spread in known.early if search.keep < 1 else ():
+        shown = seen[left] + spread * random.standard_normal(len(left))
+        left = left[np.argsort(shown)[: math.ceil(round(search.keep * len(left), 9))]]
+    left = left[np.argsort(seen[left])]
+    if search.finalists < 1 or search.replicates < 2:
+        return int(left[0])
+    final = left[: search.finalists]
+    finalists = len(final)
     again = noise * random.standard_normal((search.replicates - 1, finalists)) + losses[final]
-    return int(final[(seen[final] + again.sum(axis=0)).argmin()])
+    # the training by which a finalist was chosen counts only where there are no two others, as in `ranking.judged`
+    told = again.sum(axis=0) + (seen[final] if len(again) < FURTHER else 0.0)
+    return int(final[told.argmin()])
 
 
 def _shared(evidence: Sequence[Evidence], draws: int) -> list[Evidence]:
