@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -144,11 +145,16 @@ def test_an_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, number
     record = tmp_path / "home" / "studies" / "own" / "step1" / "0-of-1.jsonl"
     while not (record.exists() and record.stat().st_size) and running.poll() is None:
         time.sleep(0.01)
+    shown = typed("show", "own").stdout
+    assert re.search(rf"running +step 1, by process {running.pid} since .* UTC, about .* left of it", shown)
+    (known,) = json.loads(typed("show", "own", "--json").stdout)["running"]
+    assert (known["stage"], known["process"], known["here"]) == ("step1", running.pid, True)
     os.kill(running.pid, number)
     _, told = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "of 9 trainings of step1 are done" in told
     assert "It goes on from there: ml-suite study run study.yaml" in told
+    assert re.search(r"running +no\n", typed("show", "own").stdout)
     assert "Traceback" not in told
 
 
@@ -221,4 +227,6 @@ def test_a_control_that_beats_the_winner_is_told(tmp_path: Path) -> None:
     two_step.select(made, chosen, trained).save(tmp_path / "selection.json")
     told = words.facts(look(Folder(tmp_path)))
     assert told["winner"].startswith("trial 0: m 0.5")
-    assert told["control"].startswith("trial 3, from the middle of step 1, reached 0.4")
+    assert told["doubt"].startswith(
+        "trial 3, a control from the middle of step 1, reached 0.4, which is better"
+    )

@@ -13,6 +13,7 @@ from ml_suite.config.locate import near
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 DEPLOYMENT = "deployment.yaml"
 _PIPE_WIDTH = 160
@@ -82,3 +83,11 @@ def console() -> Console:
     if not made.is_terminal:
         made.width = _PIPE_WIDTH
     return made
+
+
+def print_table(table: Table) -> None:
+    """Print a table without the blanks that fill its last column."""
+    out = console()
+    with out.capture() as drawn:
+        out.print(table)
+    click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from ml_suite.cli.study_words import STYLES, params, states
+from ml_suite.cli.study_words import STYLES, called, params, states
 from ml_suite.report.words import duration, number
 from ml_suite.study.contract import TrialState
 
@@ -56,7 +56,7 @@ class Lines:
     """Plain lines: when a stage begins and ends, and now and then between."""
 
     def __init__(self) -> None:
-        self._due: dict[str, float] = {}
+        self._due: dict[tuple[str, int], float] = {}
 
     def say(self, text: str) -> None:
         """Write it."""
@@ -66,11 +66,13 @@ class Lines:
         """Write a line if one is due."""
         now = time.monotonic()
         ended = progress.done == progress.total
-        if not ended and now < self._due.get(progress.stage, 0.0):
+        # a stage that grows, by finalists or another round, is told anew
+        stage = progress.stage, progress.total
+        if not ended and now < self._due.get(stage, 0.0):
             return
-        if self._due.get(progress.stage) == float("inf"):
+        if self._due.get(stage) == float("inf"):
             return
-        self._due[progress.stage] = float("inf") if ended else now + _EVERY
+        self._due[stage] = float("inf") if ended else now + _EVERY
         click.echo(line(progress))
 
 
@@ -80,7 +82,7 @@ def line(progress: Progress) -> str:
     if progress.states:
         words.append(states(progress.states))
     if progress.best is not None:
-        words.append(f"best {number(progress.best.value, 6)} (trial {progress.best.trial})")
+        words.append(f"best {number(progress.best.value, 6)} (trial {called(progress.best.trial)})")
     if (seconds := left(progress)) is not None:
         words.append(f"about {duration(seconds)} left")
     if progress.cpu_seconds:
@@ -128,7 +130,7 @@ class Drawing:
         parts: list[RenderableType] = [grid]
         running = [p for p in stages if p.done < p.total]
         if running and (best := running[-1].best) is not None:
-            told = f"best {number(best.value, 6)}  trial {best.trial}: {params(best.params)}"
+            told = f"best {number(best.value, 6)}  trial {called(best.trial)}: {params(best.params)}"
             parts.append(Text(told, style="green", overflow="ellipsis", no_wrap=True))
         if cpu := sum(p.cpu_seconds for p in stages):
             parts.append(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ml_suite.cli.options import console, json_option, next_step, print_json, shown
+from ml_suite.cli.options import json_option, next_step, print_json, print_table, shown
 from ml_suite.cli.study_run import file_argument, folder_option
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def command(file: Path, folder: Path | None, workers: int | None, as_json: bool)
             made.model_dump(mode="json") | {"workers": at_once, "wall_seconds": made.seconds / at_once}
         )
         return
-    console().print(words.facts_table(told(made, at_once)))
+    print_table(words.facts_table(told(made, at_once)))
     next_step("ml-suite study run", shown(file))
 
 

@@ -138,13 +138,13 @@ def _agreed(frozen: Frozen, workers: int | None, yes: bool) -> bool:
 def _summary(frozen: Frozen) -> None:
     """Say what came of it."""
     from ml_suite.cli import study_words as words
-    from ml_suite.cli.options import console, next_step
+    from ml_suite.cli.options import next_step, print_table
     from ml_suite.search.folder import Folder
     from ml_suite.search.look import look
 
     folder = frozen.folder
     known = look(folder)
     click.echo()
-    console().print(words.facts_table(words.facts(known) | words.files(known)))
+    print_table(words.facts_table(words.facts(known) | words.files(known)))
     usual = folder == Folder.named(frozen.file.study)
     next_step("ml-suite study show", frozen.file.study if usual else shown(folder.root))

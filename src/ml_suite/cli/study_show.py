@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
-from ml_suite.cli.options import console, json_option, next_step, print_json
+from ml_suite.cli.options import console, json_option, next_step, print_json, print_table
 
 
 @click.command(
@@ -23,10 +25,13 @@ def command(name: str, as_json: bool) -> None:
     from rich.text import Text
 
     from ml_suite.cli import study_words as words
+    from ml_suite.search import claim, remaining
     from ml_suite.search.look import find, look
+    from ml_suite.study.arrays import ArrayPlan
     from ml_suite.study.two_step import account
 
     known = look(find(name))
+    at_work = [(holder, remaining.seconds(known, holder)) for holder in claim.holders(known.folder.root)]
     if as_json:
         print_json(
             {
@@ -40,12 +45,15 @@ def command(name: str, as_json: bool) -> None:
                 "cost": known.cost.model_dump(mode="json") if known.cost else None,
                 "certificate": known.certificate.model_dump(mode="json") if known.certificate else None,
                 "left_out": known.left_out or None,
+                "running": [asdict(holder) | {"left_seconds": left} for holder, left in at_work],
             }
         )
         return
     out = console()
     out.print(Text(known.plan.suite, style="bold"))
-    out.print(words.facts_table(words.facts(known) | words.files(known)))
+    at_rest = known.selection is None and isinstance(known.plan, ArrayPlan)
+    running = words.running(at_work) if at_work or at_rest else {}
+    print_table(words.facts_table(words.facts(known) | running | words.files(known)))
     if known.left_out:
         out.print(Text(f"left out, as results of another study: {known.left_out}", style="yellow"))
     if known.selection is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ml_suite.cli.options import console, json_option, print_json
+from ml_suite.cli.options import json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from ml_suite.study.contract import SearchPlan, TrialResult
@@ -47,7 +47,7 @@ def command(name: str, step: int | None, sort: str, top: int | None, text: str |
     if not shown:
         click.echo("There is no such training." if known.results else "Nothing is trained yet.")
         return
-    console().print(words.trials_table(shown))
+    print_table(words.trials_table(shown))
     if len(shown) < len(rows):
         click.echo(f"{len(shown):,} of {len(rows):,} trainings")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ml_suite.report.words import duration, number
@@ -11,6 +11,7 @@ from ml_suite.study.contract import Selection, TrialResult, TrialState
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ml_suite.search.claim import Holder
     from ml_suite.search.look import Known
     from ml_suite.search.network import Network
 
@@ -37,6 +38,27 @@ def params(given: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.rsplit('.', 1)[-1]} {value(found)}" for name, found in given.items())
 
 
+def called(trial: int) -> str:
+    """Name a trial: its number in step 1, or its place in a narrower second search.
+
+    >>> called(7), called(12_340_003)
+    ('7', 'new 3')
+    """
+    from ml_suite.study.narrow import place
+
+    found = place(trial)
+    return str(trial) if found is None else f"new {found}"
+
+
+def several(count: int, one: str, many: str | None = None) -> str:
+    """Write a number and what it counts.
+
+    >>> several(1, "training"), several(0, "training")
+    ('1 training', '0 trainings')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def states(counted: Mapping[TrialState, int]) -> str:
     """Write how many trainings ended how."""
     return ", ".join(f"{counted[state]:,} {state}" for state in TrialState if counted.get(state))
@@ -51,17 +73,13 @@ def facts(known: Known) -> dict[str, str]:
     found = {"study": f"{plan.study}  {plan.metric}, {plan.direction}d, trainer {plan.trainer}"}
     found["step 1"] = f"{len(first):,} of {plan.trials:,} trials: {states(account(first)) or 'none yet'}"
     if known.selection is None and (best := rank(first, plan.direction)[:1]):
-        found["best"] = f"{number(best[0].value, 6)} (trial {best[0].trial}: {params(best[0].params)})"
-    if known.shortlist is not None:
-        again = sum(r.replicate > 0 for r in second)
-        seeds = f", {again} of them with other seeds" if again else ""
-        found["step 2"] = (
-            f"{len(second)} trainings of {len(known.shortlist.candidates)} candidates{seeds}: "
-            f"{states(account(second)) or 'none yet'}"
+        found["best"] = (
+            f"{number(best[0].value, 6)} (trial {called(best[0].trial)}: {params(best[0].params)})"
         )
+    if known.shortlist is not None:
+        found["step 2"] = f"{candidates(known)}: {states(account(second)) or 'none yet'}"
     if known.selection is not None:
         found |= winner(known.selection, known.network)
-        found |= controls(known)
     if known.cost is not None:
         found["cost"] = cost(known)
     if known.certificate is not None:
@@ -70,18 +88,35 @@ def facts(known: Known) -> dict[str, str]:
     return found
 
 
+def candidates(known: Known) -> str:
+    """Write how many trainings of step 2 have ended, and of what."""
+    chosen = known.shortlist.candidates if known.shortlist else []
+    choice = known.plan.choice
+    controls = sum(c.role == "control" for c in chosen)
+    drawn = sum(c.role == "narrowed" for c in chosen)
+    others = len(chosen) - controls - drawn
+    more = min(choice.finalists, len(chosen) - controls) * (choice.replicates - 1)
+    parts = [several(others, "candidate")]
+    parts += [f"{drawn:,} drawn between the best of step 1"] if drawn else []
+    parts += [several(controls, "control")] if controls else []
+    parts += [f"{more:,} with other seeds"] if more else []
+    return f"{len(known.of_step(2)):,} of {several(len(chosen) + more, 'training')} ({', '.join(parts)})"
+
+
 def winner(selection: Selection, network: Network | None) -> dict[str, str]:
     """Write what won."""
     result = selection.result
     seconds = network.seconds.get("1") if network else result.inference_seconds
-    seeds = f", the mean of {len(selection.replicates)} seeds" if len(selection.replicates) > 1 else ""
+    seeds = f", {selection.judged}" if selection.judged else ""
     first = f" (step 1: {number(selection.step1_value, 6)})" if selection.step1_value is not None else ""
     told = {
-        "winner": f"trial {selection.trial}: {result.metric} {number(selection.value, 6)}{seeds}{first}",
+        "winner": f"trial {called(selection.trial)}: {result.metric} {number(selection.value, 6)}{seeds}{first}",
         "": params(selection.params),
     }
     if selection.reason:
         told["chosen"] = selection.reason
+    if selection.warnings:
+        told["doubt"] = "; ".join(selection.warnings)
     size = [f"{result.parameters:,} parameters"] if result.parameters else []
     if seconds:
         size.append(f"{seconds * 1e6:.3g} µs for one sample on one core")
@@ -90,21 +125,6 @@ def winner(selection: Selection, network: Network | None) -> dict[str, str]:
     if (test := result.metrics.get("test_loss")) is not None:
         told["test"] = f"test_loss {number(test, 6)}, on samples that decided nothing"
     return told
-
-
-def controls(known: Known) -> dict[str, str]:
-    """Say so where a control, which cannot win, did better than the winner."""
-    from ml_suite.study.ranking import rank, signed
-
-    selection, direction = known.selection, known.plan.direction
-    drawn = {c.trial for c in (known.shortlist.candidates if known.shortlist else ()) if c.role == "control"}
-    best = rank([r for r in known.of_step(2) if r.trial in drawn], direction)[:1]
-    if selection is None or not best or best[0].value is None:
-        return {}
-    if signed(best[0].value, direction) >= signed(selection.value, direction):
-        return {}
-    text = f"trial {best[0].trial}, from the middle of step 1, reached {number(best[0].value, 6)}"
-    return {"control": f"{text}: the ranking of step 1 is worth little here; try a larger subset"}
 
 
 def cost(known: Known) -> str:
@@ -119,6 +139,22 @@ def cost(known: Known) -> str:
             "would take"
         )
     return text
+
+
+def running(at_work: Sequence[tuple[Holder, float | None]]) -> dict[str, str]:
+    """Write who works on a study, by a name for each line."""
+    told = {}
+    for i, (holder, left) in enumerate(at_work):
+        stage = holder.stage.replace("step", "step ").replace("/", " ")
+        shard = f", shard {holder.shard[0] + 1}/{holder.shard[1]}" if holder.shard[1] > 1 else ""
+        since = f"since {holder.since:%Y-%m-%d %H:%M:%S} UTC"
+        if holder.here:
+            rest = f", about {duration(left)} left of it" if left is not None else ""
+            text = f"{stage}{shard}, by process {holder.process} {since}{rest}"
+        else:
+            text = f"unknown: {stage}{shard} is claimed by process {holder.process} on {holder.host} {since}"
+        told[f"running{f' {i + 1}' if len(at_work) > 1 else ''}"] = text
+    return told or {"running": "no"}
 
 
 def files(known: Known) -> dict[str, str]:
@@ -164,7 +200,7 @@ def trials_table(results: list[TrialResult]) -> Table:
     for name in names:
         table.add_column(Text(name.rsplit(".", 1)[-1]), overflow="fold")
     for r in results:
-        cells: list[Any] = [r.step, r.trial, *([r.replicate] if again else [])]
+        cells: list[Any] = [r.step, called(r.trial), *([r.replicate] if again else [])]
         row = [Text(str(cell)) for cell in cells]
         row += [Text(r.state.value, STYLES[r.state]), Text(number(r.value, 6))]
         row += [Text(f"{r.parameters or '':,}" if r.parameters else "")] if sized else []

@@ -13,6 +13,7 @@ import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -78,6 +79,64 @@ def claim(folder: Path, shard: Shard) -> Iterator[None]:
             yield
         finally:
             lock.truncate(0)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that runs a shard of a stage."""
+
+    stage: str
+    """Folder of its record below the study's."""
+    shard: Shard
+    process: int
+    host: str
+    since: datetime
+    here: bool
+    """It runs on this host, now; of a process on another host only its claim is known."""
+
+
+def holders(root: Path) -> list[Holder]:
+    """Who works on the study in ROOT, by stage and shard; whoever was killed on this host is left out."""
+    found = []
+    for path in sorted([*root.glob("*/*-of-*.lock"), *root.glob("pilot/*/*-of-*.lock")]):
+        holder = _holder(root, path)
+        # to look at a lock of one's own would give it up
+        own = holder is not None and holder.process == os.getpid()
+        if holder is not None and (not holder.here or own or _held(path)):
+            found.append(holder)
+    return found
+
+
+_CLAIM = re.compile(r"process (\d+) on (\S+) since (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
+
+
+def _holder(root: Path, path: Path) -> Holder | None:
+    shard = _shard(path)
+    try:
+        told = _CLAIM.match(path.read_text())
+    except OSError:
+        return None
+    if shard is None or told is None:
+        return None
+    return Holder(
+        stage=path.parent.relative_to(root).as_posix(),
+        shard=shard,
+        process=int(told[1]),
+        host=told[2],
+        since=datetime.fromisoformat(told[3]).replace(tzinfo=UTC),
+        here=told[2] == platform.node(),
+    )
+
+
+def _held(path: Path) -> bool:
+    """Tell whether a process holds a lock, without being in the way of one that wants it."""
+    try:
+        with (path.parent / "gate.lock").open() as gate, path.open() as probe:
+            fcntl.lockf(gate, fcntl.LOCK_SH)
+            fcntl.lockf(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN)
+    return False
 
 
 def _take(file: IO[str], path: Path, shard: Shard) -> None:

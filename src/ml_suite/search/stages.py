@@ -102,7 +102,7 @@ def run_stage(
     StudyError
         If another process holds the shard, nothing can be trained, or a result cannot be recorded.
     """
-    mine = _of_shard(tasks, stage.rungs, shard)
+    mine = of_shard(tasks, stage.rungs, shard)
     where = folder / stage.name
     with claim.claim(where, shard):
         results = _recorded(plan, where, stage, mine)
@@ -121,7 +121,7 @@ def run_stage(
         return [run.results[key] for key in sorted(run.results)]
 
 
-def _of_shard(tasks: Sequence[Task], rungs: Cuts | None, shard: Shard) -> list[Task]:
+def of_shard(tasks: Sequence[Task], rungs: Cuts | None, shard: Shard) -> list[Task]:
     return [task for task in tasks if halving.cohort(rungs, task.trial) % shard[1] == shard[0]]
 
 
@@ -156,7 +156,7 @@ class _Run:
     ) -> None:
         self.plan, self.stage, self.folder, self.report = plan, stage, Folder(folder), report
         self.total = len(tasks)
-        self.work = Work(tasks, results.values(), stage.rungs, plan.direction, partial(_cost, plan))
+        self.work = Work(tasks, results.values(), stage.rungs, plan.direction, partial(expected_cost, plan))
         self.results = results = {(r.trial, r.replicate): r for r in self.work.settled}
         self.cost = self.work.cost
         self.whole = sum(self.cost.values()) or 1.0
@@ -279,7 +279,7 @@ def _full(part: Part | None) -> StudyError | None:
     return StudyError(told, "Make room, then run it again: it goes on from what is recorded.")
 
 
-def _cost(plan: ArrayPlan, task: Task) -> float:
+def expected_cost(plan: ArrayPlan, task: Task) -> float:
     """Expected cost of a training, in any unit; how long a program takes is not known."""
     if plan.trainer != "mlp":
         return 1.0

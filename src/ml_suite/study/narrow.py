@@ -16,6 +16,9 @@ from ml_suite.study.contract import SearchPlan
 _APART = 10_000
 """Numbers between the trials of two narrower searches."""
 
+_FIRST = 1000
+"""Narrower search that the trials of step 1 would reach if there were ten million."""
+
 
 def trials(plan: SearchPlan, between: Sequence[Mapping[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
     """New trials between some others, as many as `plan.choice.narrow`, with their numbers.
@@ -31,10 +34,19 @@ def trials(plan: SearchPlan, between: Sequence[Mapping[str, Any]]) -> list[tuple
     narrower = between_them(space.parse(plan.space), between)
     written = json.dumps([dump(narrower), plan.constraints, plan.seed], sort_keys=True)
     number = int.from_bytes(hashlib.sha256(written.encode()).digest()[:8], "big") % 200_000
-    first = (1000 + number) * _APART
+    first = (_FIRST + number) * _APART
     ready = space.build(narrower, plan.constraints)
     wanted = plan.choice.narrow or 0
     return [(first + i, sampling.draw(ready, f"{plan.seed}/narrow", i)) for i in range(wanted)]
+
+
+def place(trial: int) -> int | None:
+    """Place of a trial in its narrower search, from 0; None for a trial of step 1.
+
+    >>> place(12_340_003), place(3)
+    (3, None)
+    """
+    return trial % _APART if trial >= _FIRST * _APART else None
 
 
 def between_them(
