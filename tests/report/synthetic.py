@@ -57,16 +57,18 @@ def write(folder: Path, trials: int = 400, keep: int = 24, seed: int = 0, finish
     again = [_training(rng, r.trial, 2, r.params, 1.0, seed) for r in best for seed in (1, 2)]
     _record(folder / "step2" / "0-of-1.jsonl", second + again)
     means = {r.trial: [r.value, *(a.value for a in again if a.trial == r.trial)] for r in best}
-    winner = min(best, key=lambda r: sum(means[r.trial]))
+    winner = min(best, key=lambda r: sum(means[r.trial][1:]))
     selection = Selection(
         study="aerosol-0001",
         trial=winner.trial,
         step=2,
         params=winner.params,
-        value=sum(means[winner.trial]) / 3,
+        value=sum(means[winner.trial][1:]) / 2,
         step1_value=next(c.value for c in candidates if c.trial == winner.trial),
         result=winner,
         replicates=means[winner.trial],
+        judged="the mean of 2 further seeds",
+        warnings=["trial 7, a control, reached 0.0001"],
     )
     selection.save(folder / "selection.json")
     _predictions(folder, seed)

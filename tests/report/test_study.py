@@ -221,8 +221,9 @@ def test_the_page_of_a_study(report: Report) -> None:
     page = Page(render(report))
     ids = {str(a["id"]) for t, a in page.tags if t == "figure"}
     assert ids == ALL
-    for words in ("aerosol", "the mean of 3 seeds", "Best models", "Cost map", "Truth against prediction"):
+    for words in ("aerosol", "the mean of 2 further seeds", "Best models", "Cost map", "Truth against prediction"):
         assert words in page.words
+    assert "Trial 7, a control, reached 0.0001." in page.words
     assert "Where things are" not in page.words
     assert "ecFlow" not in page.words
 

@@ -166,20 +166,61 @@ def test_a_study_of_which_only_controls_train_has_no_winner() -> None:
 FINALS = Choice(finalists=2, replicates=3)
 
 
-def test_finalists_are_judged_by_the_mean_of_their_trainings() -> None:
+def test_finalists_are_judged_by_trainings_that_did_not_choose_them() -> None:
     asked = plan(keep=3, choice=FINALS)
     chosen = shortlist(asked, [result(i, i / 10) for i in range(4)])
     first = [result(0, 0.10, step=2), result(1, 0.12, step=2), result(2, 0.50, step=2)]
     assert finalists(asked, chosen, first) == [0, 1]
     with pytest.raises(StudyError, match="2 of 2 finalists have fewer trainings than 3: trial 0, 1"):
         select(asked, chosen, first)
-    again = [result(0, 0.3, step=2, replicate=i) for i in (1, 2)]
+    again = [result(0, 0.13, step=2, replicate=i) for i in (1, 2)]
     again += [result(1, 0.14 - i / 50, step=2, replicate=i) for i in (1, 2)]
     won = select(asked, chosen, [*first, *again])
+    # the mean of all would name trial 0, for the luck of the training that made it a finalist: 0.120 against 0.1133
     assert won.trial == 1
     assert won.replicates == pytest.approx([0.12, 0.12, 0.10])
-    assert won.value == pytest.approx(0.34 / 3)
+    assert won.value == pytest.approx(0.11)
+    assert won.judged == "the mean of 2 further seeds"
     assert won.result.replicate == 2
+
+
+def test_the_luck_by_which_a_finalist_was_chosen_names_no_winner() -> None:
+    asked = plan(keep=2, choice=FINALS)
+    chosen = shortlist(asked, [result(i, i / 10) for i in range(4)])
+    values = {0: (0.01, 0.14, 0.14), 1: (0.12, 0.12, 0.12)}
+    trained = [result(t, v, step=2, replicate=i) for t, of in values.items() for i, v in enumerate(of)]
+    won = select(asked, chosen, trained)
+    assert (won.trial, won.value) == (1, pytest.approx(0.12))
+
+
+def test_with_one_further_training_the_mean_has_the_first_one_in_it_and_says_so() -> None:
+    asked = plan(keep=2, choice=Choice(finalists=2, replicates=2))
+    chosen = shortlist(asked, [result(i, i / 10) for i in range(4)])
+    trained = [result(0, 0.1, step=2), result(1, 0.2, step=2)]
+    trained += [result(0, 0.12, step=2, replicate=1), result(1, 0.2, step=2, replicate=1)]
+    won = select(asked, chosen, trained)
+    assert (won.trial, won.value) == (0, pytest.approx(0.11))
+    assert won.judged == "the mean of 2 seeds, with the one by which it was chosen"
+    alone = select(plan(keep=2), shortlist(plan(keep=2), [result(i, i / 10) for i in range(4)]), trained)
+    assert (alone.judged, alone.warnings) == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("value", "direction", "doubt"), [(0.09, "minimize", True), (0.5, "minimize", False)]
+)
+def test_a_control_that_beats_the_winner_is_told(value: float, direction: str, doubt: bool) -> None:
+    asked = plan(keep=2, direction=direction, choice=Choice(controls=1))
+    chosen = shortlist(asked, [result(i, i / 10) for i in range(4)])
+    control = chosen.candidates[-1]
+    assert control.role == "control"
+    trained = [result(0, 0.1, step=2), result(1, 0.2, step=2), result(control.trial, value, step=2)]
+    won = select(asked, chosen, trained)
+    assert won.trial == 0
+    assert bool(won.warnings) is doubt
+    if doubt:
+        assert won.warnings[0].startswith(
+            f"trial {control.trial}, a control from the middle of step 1, reached 0.09, which is better: "
+        )
 
 
 def test_a_finalist_that_lost_a_training_comes_after_the_others() -> None:

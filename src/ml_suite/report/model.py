@@ -170,15 +170,19 @@ class Report(Document):
     software: dict[str, str] = Field(default_factory=dict)
     winner: Row | None = None
     value: float | None = None
-    """What the winner reached; the mean where it was trained with several seeds."""
+    """What the winner reached; a mean where it was trained with several seeds."""
     step1_value: float | None = None
     """What the winner reached in step 1."""
     replicates: list[float] = Field(default_factory=list)
     """What the winner reached with each seed, where it was trained several times."""
+    judged: str = ""
+    """How its value follows from them."""
     test: dict[str, float] = Field(default_factory=dict)
     """The winner on samples that decided nothing, by the trainer's names."""
     reason: str = ""
     """Why the winner is not the one with the best value, when they differ."""
+    warnings: list[str] = Field(default_factory=list)
+    """What speaks against the winner."""
     rows: list[Row] = Field(default_factory=list)
     account: list[Account] = Field(default_factory=list)
     failures: list[Failure] = Field(default_factory=list)

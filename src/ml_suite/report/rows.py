@@ -9,6 +9,7 @@ from typing import Any
 from ml_suite.report.model import Report, Row
 from ml_suite.report.summary import value
 from ml_suite.study.contract import TrialState
+from ml_suite.study.ranking import judged
 
 SHOWN = 200
 """Rows that the page has in its text; of more the browser shows others on demand."""
@@ -64,7 +65,7 @@ class Best:
 
     row: Row
     value: float
-    """Mean over its seeds."""
+    """What its seeds say."""
     seeds: int
     first: Row | None
     """In step 1, when the row is of step 2."""
@@ -78,12 +79,12 @@ def top(report: Report, count: int = 10) -> list[Best]:
     sign = 1 if report.direction == "minimize" else -1
     first = {row.trial: row for row in report.rows if row.step == 1}
     for step in (2, 0, 1):
-        values: dict[int, list[float]] = {}
+        values: dict[int, dict[int, float]] = {}
         for r in report.rows:
             if r.step == step and r.value is not None and r.state is TrialState.COMPLETE:
-                values.setdefault(r.trial, []).append(r.value)
+                values.setdefault(r.trial, {})[r.replicate] = r.value
         found = [
-            Best(r, sum(v) / len(v), len(v), first.get(r.trial) if step == 2 else None)
+            Best(r, judged(v), len(v), first.get(r.trial) if step == 2 else None)
             for r in report.rows
             if r.step == step and r.rank and r.role != "control" and (v := values.get(r.trial))
         ]

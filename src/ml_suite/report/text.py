@@ -24,6 +24,8 @@ def show(report: Report, console: Console) -> None:
     console.print(Text(headline(report)))
     if words := weights_line(report):
         console.print(Text(words))
+    for words in report.warnings:
+        console.print(Text(f"{words[0].upper()}{words[1:]}.", style="yellow"))
     if report.certificate:
         console.print(Text(report.certificate.sentence))
     for words in report.missing:

@@ -74,7 +74,7 @@ def headline(report: Report) -> str:
     first = (
         f" ({number(report.step1_value)} on the subset in step 1)" if report.step1_value is not None else ""
     )
-    seeds = f", the mean of {len(report.replicates)} seeds" if len(report.replicates) > 1 else ""
+    seeds = f", {report.judged}" if report.judged else ""
     return f"Trial {winner.trial} won with {value}{seeds}{first}."
 
 

@@ -264,7 +264,8 @@ class TrialResult(Document):
     best: float | None = None
     history: list[HistoryPoint] = []
     metrics: dict[str, float] = {}
-    """Last value of everything that the trainer reported."""
+    """Everything that the trainer reported: of trainer mlp as measured with the weights of the best epoch, those that
+    are kept; of trainer anemoi the last value of each; of trainer command as the program says."""
     seconds: float = 0.0
     """Wall time of the training."""
     cpu_seconds: float | None = None
@@ -326,6 +327,10 @@ class Selection(Document):
     step1_value: float | None
     result: TrialResult
     replicates: list[float] = []
-    """Values of all its trainings in step 2, where there are several; `value` is then their mean."""
+    """Values of all its trainings in step 2, where there are several."""
+    judged: str = ""
+    """How `value` follows from them: a mean of which trainings."""
     reason: str = ""
     """Why it and not the one with the best value, when they differ."""
+    warnings: list[str] = []
+    """What speaks against it."""

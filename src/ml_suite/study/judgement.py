@@ -12,6 +12,7 @@ from ml_suite.study.contract import Document, SearchPlan, Selection, TrialResult
 from ml_suite.study.copula import Agreement
 from ml_suite.study.evidence import Sized
 from ml_suite.study.losses import Scale, normal_scores
+from ml_suite.study.ranking import counted, judged
 from ml_suite.study.regret import Evidence
 
 FREEDOM = 2
@@ -69,7 +70,8 @@ def judge(
     winner = selection.trial if selection is not None else None
     if winner is None or winner not in second or not scores:
         return None
-    pairs = [(scores[t], float(np.mean(v))) for t, v in second.items() if t in scores]
+    means = {t: judged(values) for t, values in second.items()}
+    pairs = [(scores[t], mean) for t, mean in means.items() if t in scores]
     full, size = evidence.at(sizes, 1.0), evidence.at(sizes, plan.subset)
     if full is not None and size is not None and plan.subset < 1:
         complete = scale.losses([r.value for r in step1 if _usable(r)])
@@ -79,7 +81,7 @@ def judge(
             place = normal_scores(size.mean[[i]], complete)[0]
             if math.isfinite(place):
                 pairs.append((float(place), float(full.mean[i])))
-    noise = _noise(second.values(), evidence.noise(sizes))
+    noise = _noise([list(of.values()) for of in second.values()], evidence.noise(sizes))
     if why := _missing(len(pairs), noise):
         return Unjudged(winner, why)
     found = np.array(pairs)
@@ -87,8 +89,8 @@ def judge(
     trained = list(second)
     simulated = regret.judge(
         known,
-        [float(np.mean(second[t])) for t in trained],
-        [len(second[t]) for t in trained],
+        [means[t] for t in trained],
+        [counted(second[t]) for t in trained],
         trained.index(winner),
         [score for trial, score in scores.items() if trial not in second],
     )
@@ -97,7 +99,9 @@ def judge(
     return Realised(
         winner=winner,
         trained=len(trained),
-        agreement=copula.agreement([scores[t] for t in both], [second[t][0] for t in both], confidence),
+        agreement=copula.agreement(
+            [scores[t] for t in both], [second[t][min(second[t])] for t in both], confidence
+        ),
         expected=float(regrets.mean()),
         median=float(np.median(regrets)),
         high=chooser.high(simulated, scale, confidence),
@@ -140,14 +144,14 @@ def _scores(step1: Sequence[TrialResult], scale: Scale) -> dict[int, float]:
     return dict(zip(order, normal_scores(range(len(order))).tolist(), strict=True)) if order else {}
 
 
-def _losses(step2: Sequence[TrialResult], scale: Scale) -> Mapping[int, list[float]]:
-    """Losses of complete trainings on everything by trial."""
-    found: dict[int, list[float]] = defaultdict(list)
+def _losses(step2: Sequence[TrialResult], scale: Scale) -> Mapping[int, dict[int, float]]:
+    """Losses of complete trainings on everything by trial and replicate."""
+    found: dict[int, dict[int, float]] = defaultdict(dict)
     for result in sorted(step2, key=lambda r: (r.trial, r.replicate)):
         if _usable(result):
             loss = float(scale.losses([result.value])[0])
             if math.isfinite(loss):
-                found[result.trial].append(loss)
+                found[result.trial][result.replicate] = loss
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ml_suite.errors import StudyError
 from ml_suite.study.contract import TrialResult, TrialState
@@ -27,6 +27,37 @@ def rank(
 def signed(value: float, direction: str) -> float:
     """Return a number that is smaller for a better value."""
     return value if direction == "minimize" else -value
+
+
+FURTHER = 2
+"""Further trainings that judge a trial without the one by which it was chosen."""
+
+
+def judged(values: Mapping[int, float]) -> float:
+    """Value of a trial that was trained several times, from its values by replicate.
+
+    The training by which it was chosen is a lucky one more often than not, so it does not count where there are others
+    enough.
+
+    >>> judged({0: 0.1, 1: 0.2}), judged({0: 0.1, 1: 0.2, 2: 0.25})
+    (0.15000000000000002, 0.225)
+    """
+    further = [value for replicate, value in values.items() if replicate]
+    chosen = further if len(further) >= FURTHER else list(values.values())
+    return sum(chosen) / len(chosen)
+
+
+def counted(values: Mapping[int, float]) -> int:
+    """Over how many trainings `judged` takes the mean."""
+    further = sum(replicate > 0 for replicate in values)
+    return further if further >= FURTHER else len(values)
+
+
+def judged_by(trainings: int) -> str:
+    """Write what the value of a trial with so many trainings is; empty for one."""
+    if trainings > FURTHER:
+        return f"the mean of {trainings - 1} further seeds"
+    return f"the mean of {trainings} seeds, with the one by which it was chosen" if trainings > 1 else ""
 
 
 def weight(result: TrialResult, against: str) -> float:

@@ -17,7 +17,7 @@ from ml_suite.study.contract import (
     StudyPlan,
     TrialResult,
 )
-from ml_suite.study.ranking import few, rank, signed, told, weight
+from ml_suite.study.ranking import few, judged, judged_by, rank, signed, told, weight
 
 Known = Mapping[tuple[int, int], TrialResult]
 """Results of step 2 by trial and replicate."""
@@ -31,7 +31,7 @@ class _Rival:
     results: tuple[TrialResult, ...]
     """Its complete trainings, the best first."""
     value: float
-    """Mean of their values."""
+    """What they say of it."""
 
 
 def finalists(plan: SearchPlan, chosen: Shortlist, results: Sequence[TrialResult]) -> list[int]:
@@ -53,8 +53,9 @@ def finalists(plan: SearchPlan, chosen: Shortlist, results: Sequence[TrialResult
 def select(plan: SearchPlan, chosen: Shortlist, results: Sequence[TrialResult]) -> Selection:
     """Name the winner: of the finalists, where there are some, else of all candidates; never a control.
 
-    The value of a finalist is the mean of its trainings, and its weights are those of the best of them. A finalist of
-    which a training was lost comes after those that were trained as often as they should.
+    The value of a finalist is the mean of its further trainings where there are two or more, for the first is the one
+    by which it was chosen; its weights are those of the best of all. A finalist of which a training was lost comes
+    after those that were trained as often as they should.
 
     Raises
     ------
@@ -85,7 +86,9 @@ def select(plan: SearchPlan, chosen: Shortlist, results: Sequence[TrialResult]) 
         replicates=[r.value or 0.0 for r in sorted(winner.results, key=lambda r: r.replicate)]
         if last
         else [],
+        judged=judged_by(len(winner.results)),
         reason=reason,
+        warnings=_warnings(plan, chosen, known, winner.value),
     )
 
 
@@ -100,7 +103,19 @@ def _rival(plan: SearchPlan, candidate: Candidate, known: Known) -> _Rival | Non
     complete = rank(trained, plan.direction)
     if not complete:
         return None
-    return _Rival(candidate, tuple(complete), sum(r.value or 0.0 for r in complete) / len(complete))
+    return _Rival(candidate, tuple(complete), judged({r.replicate: r.value or 0.0 for r in complete}))
+
+
+def _warnings(plan: SearchPlan, chosen: Shortlist, known: Known, value: float) -> list[str]:
+    """Say so where a control, which cannot win, did better than the winner."""
+    controls = [known[c.trial, 0] for c in chosen.candidates if c.role == "control"]
+    best = next(iter(rank(controls, plan.direction)), None)
+    if best is None or signed(best.value or 0.0, plan.direction) >= signed(value, plan.direction):
+        return []
+    return [
+        f"trial {best.trial}, a control from the middle of step 1, reached {best.value:.6g}, which is better: the "
+        "ranking of step 1 is worth little here; try a larger subset"
+    ]
 
 
 def _judge(plan: SearchPlan, rivals: Sequence[_Rival], best: _Rival) -> tuple[_Rival, str]:

@@ -21,6 +21,7 @@ from ml_suite.report.figures.view import Entry, View, box, count, mark_size, poi
 from ml_suite.report.scales import count_axis, value_axis
 from ml_suite.report.summary import Pair
 from ml_suite.report.words import number
+from ml_suite.study.ranking import judged_by
 
 SECTION = "choice"
 LARGE = 60
@@ -91,7 +92,7 @@ def step1_against_step2(view: View) -> Figure | None:
             "trained again."
         )
     if any(len(p.values) > 1 for p in view.pairs):
-        caption += " Bars span the values with other seeds; the mark is their mean."
+        caption += " Bars span the values with all seeds; the mark is what they are judged by."
     layers = [layer for layer in layers if layer.x]
     return Figure("steps", SECTION, "Step 1 against step 2", caption, [Panel(x, y, layers)])
 
@@ -208,7 +209,7 @@ def _note(pair: Pair) -> str:
     if pair.first.rank:
         words += f", rank {pair.first.rank:,}"
     if len(pair.values) > 1:
-        words += f"; mean of {len(pair.values)} seeds: {number(pair.value, 6)}"
+        words += f"; {judged_by(len(pair.values))}: {number(pair.value, 6)}"
     return words
 
 
