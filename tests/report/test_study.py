@@ -234,7 +234,7 @@ def test_a_study_that_has_just_begun(tmp_path: Path) -> None:
     assert report.state == "running"
     assert report.missing == ["step 1 is not finished: there is no shortlist", "there is no winner yet"]
     assert {"ranks", "depth", "curves"} <= {f.id for f in figures(report)}
-    assert "No winner yet: 30 of 33" in Page(render(report)).words
+    assert "No winner yet: 30 of 44" in Page(render(report)).words
 
 
 def test_a_folder_without_a_study_is_a_message(tmp_path: Path) -> None:
