@@ -14,12 +14,14 @@ from pathlib import Path
 
 
 def main() -> int:
-    setup = json.loads(sys.stdin.readline())
-    if setup["settings"].get("unusable"):
-        print("error: the samples cannot be read", file=sys.stderr)
-        return 2
     for line in sys.stdin:
         order = json.loads(line)
+        if "arrays" in order:
+            setup = order
+            if setup["settings"].get("unusable"):
+                print("error: the samples cannot be read", file=sys.stderr)
+                return 2
+            continue
         act = order["params"].get("act", "train")
         answer = {
             "trial": order["trial"],
@@ -62,7 +64,11 @@ def main() -> int:
                 "parameters": order["params"].get("size", 10),
                 "epochs": last,
                 "steps": 3 * last,
-                "metrics": {"pid": os.getpid(), "seed": order["seed"]},
+                "metrics": {
+                    "pid": os.getpid(),
+                    "seed": order["seed"],
+                    "bf16": setup["precision"] == "bf16",
+                },
             }
         print(json.dumps(answer), flush=True)
     return 0

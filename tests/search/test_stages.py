@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from ml_suite.errors import StudyError
 from ml_suite.search.claim import claim, overlap
+from ml_suite.search.pool import Bench
 from ml_suite.search.stages import Progress, Stopped, run_stage
 from ml_suite.study import record
 from ml_suite.study.contract import Cuts, Rungs, TrialResult, TrialState
@@ -101,6 +103,29 @@ def test_candidates_are_cut_together_whatever_was_trained_before(train: Train, t
 
 def test_workers_are_not_started_for_each_trial(train: Train) -> None:
     assert len({r.metrics["pid"] for r in train(tasks(12))}) <= 2
+
+
+def test_workers_wait_for_the_next_stage_and_take_its_data(train: Train) -> None:
+    half = replace(STAGE, name="step2", precision="bf16")
+    with Bench() as bench:
+        first = train(tasks(6), bench=bench)
+        second = train([*tasks(6), Task(6, {"act": "die once"})], half, bench=bench)
+        assert len({r.metrics["pid"] for r in [*first, *second]}) == 3  # one died and was replaced
+        assert [r.metrics["bf16"] for r in [*first, *second]] == [False] * 6 + [True] * 7
+        with pytest.raises(StudyError, match="no worker can begin: the samples cannot be read"):
+            train(tasks(8), plan=plan(settings={"unusable": True}), bench=bench)
+    for pid in {int(r.metrics["pid"]) for r in [*first, *second]}:
+        assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_worker_that_was_stopped_at_its_training_does_not_wait(train: Train) -> None:
+    stop = threading.Event()
+    threading.Timer(1.0, stop.set).start()
+    with Bench() as bench:
+        with pytest.raises(Stopped):
+            train(tasks(2, act="hang"), stop=stop, bench=bench)
+        assert bench.take(0, Path("any")) is None
+        assert bench.take(1, Path("any")) is None
 
 
 def test_replicates_have_seeds_of_their_own(train: Train) -> None:

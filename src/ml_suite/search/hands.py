@@ -10,7 +10,7 @@ from ml_suite.search import claim, environment
 from ml_suite.search.claim import Shard
 from ml_suite.search.crew import Hand
 from ml_suite.search.folder import Folder
-from ml_suite.search.pool import Orders, Worker
+from ml_suite.search.pool import Bench, Orders, Worker
 from ml_suite.search.programs import Program
 from ml_suite.study import seeds
 from ml_suite.study.arrays import ArrayPlan
@@ -26,6 +26,7 @@ def maker(
     stop: Event,
     chosen: Path | None,
     files: Path | None,
+    bench: Bench | None = None,
 ) -> Callable[[int], Hand]:
     """Return what makes the hand of a thread."""
     tree = Folder(folder)
@@ -73,4 +74,4 @@ def maker(
     orders = Orders(plan, stage, setup, seed, weights if final else None, states)
     python = environment.python_of(where)
     log = f"{stage.name.replace('/', '-')}-{claim.name(shard)}"
-    return lambda slot: Worker(orders, python, slot, tree.logs / f"{log}-{slot}.log", stop)
+    return lambda slot: Worker(orders, python, slot, tree.logs / f"{log}-{slot}.log", stop, bench)

@@ -13,11 +13,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
+from typing import Self
 
 from ml_suite.errors import StudyError
 from ml_suite.search import environment
@@ -134,11 +136,62 @@ class Orders:
         return self.part(task, answer)
 
 
+@dataclass(frozen=True)
+class Idle:
+    """A worker process that waits for orders."""
+
+    process: subprocess.Popen[bytes]
+    python: Path
+    setup: Setup
+    log: Path
+
+
+class Bench:
+    """Worker processes between two stages of a study: what they have imported need not be imported again."""
+
+    def __init__(self) -> None:
+        self._idle: dict[int, Idle] = {}
+        # a process dies with the thread that started it, and those of a crew end with their stage
+        self._starter = ThreadPoolExecutor(1, "starter")
+
+    def start(self, begin: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+        """Start a process that lives as long as the bench."""
+        return self._starter.submit(begin).result()
+
+    def take(self, slot: int, python: Path) -> Idle | None:
+        """Return the process of a slot that is alive, if there is one; it is the caller's then."""
+        found = self._idle.pop(slot, None)
+        if found is not None and (found.python != python or found.process.poll() is not None):
+            _end(found.process)
+            return None
+        return found
+
+    def put(self, slot: int, idle: Idle) -> None:
+        """Keep a process that has answered all its orders."""
+        self._idle[slot] = idle
+
+    def close(self) -> None:
+        """End what is kept."""
+        for idle in self._idle.values():
+            _end(idle.process)
+        self._idle.clear()
+        self._starter.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class Worker:
     """One worker process, started again when it died; see `ml_suite.search.crew.Hand`."""
 
-    def __init__(self, orders: Orders, python: Path, slot: int, log: Path, stop: Event) -> None:
+    def __init__(
+        self, orders: Orders, python: Path, slot: int, log: Path, stop: Event, bench: Bench | None = None
+    ) -> None:
         self.orders, self.python, self.slot, self.log, self.stop = orders, python, slot, log, stop
+        self.bench = bench
         self.process: subprocess.Popen[bytes] | None = None
         self.answered = False
         """Some worker has, so that environment and data are good."""
@@ -169,16 +222,16 @@ class Worker:
         )
 
     def close(self) -> None:
+        """Leave the process, which has answered or is ended already, to the next stage; without one it ends."""
+        if self.process is not None and self.bench is not None and self.answered and not self.rest:
+            self.bench.put(self.slot, Idle(self.process, self.python, self.orders.setup, self.log))
+            self.process = None
+        self._end()
+
+    def _end(self) -> None:
         """End the process; what it is training is lost."""
-        if self.process is None:
-            return
-        with suppress(OSError):
-            self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
+        if self.process is not None:
+            _end(self.process)
         self.process = None
 
     def _train(self, job: Job) -> Part | None:
@@ -186,23 +239,34 @@ class Worker:
         order = self.orders.order(job)
         if self.process is None:
             begin += _BEGIN
-            self._start()
+            self._begin()
         self._tell(order.model_dump_json())
         until = None if order.walltime is None else begin + order.walltime + GRACE
         line = self._listen(until)
         if line is None:
-            self.close()
+            self._end()
             return None
         self.answered = True
         answer = Answer.model_validate_json(line)
         # a worker that was told to stop by somebody else answers first
         return None if answer.state is TrialState.PREEMPTED else self.orders.part(job.task, answer)
 
-    def _start(self) -> None:
+    def _begin(self) -> None:
+        """Take over a process of an earlier stage, or start one."""
+        idle = self.bench.take(self.slot, self.python) if self.bench else None
         self.rest = b""
+        if idle is not None:
+            self.process, self.log, self.answered = idle.process, idle.log, True
+            if idle.setup == self.orders.setup:
+                return
+        else:
+            self.process = self.bench.start(self._start) if self.bench else self._start()
+        self._tell(self.orders.setup.model_dump_json())
+
+    def _start(self) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 [str(self.python), "-m", MODULE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -212,7 +276,6 @@ class Worker:
                 start_new_session=True,  # Ctrl-C is for this process, which then ends its workers
                 preexec_fn=die_with_parent(os.getpid()),
             )
-        self._tell(self.orders.setup.model_dump_json())
 
     def _tell(self, line: str) -> None:
         assert self.process is not None
@@ -233,7 +296,7 @@ class Worker:
             if self.stop.is_set():
                 return None
             if until is not None and time.monotonic() > until:
-                self.close()
+                self._end()
                 raise _Late
             if not select.select([file], [], [], _LOOK)[0]:
                 continue
@@ -257,6 +320,16 @@ class Worker:
             code = self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             code = -signal.SIGKILL
-        self.close()
+        self._end()
         lines = self.log.read_text(errors="replace").strip().splitlines()
         raise _Died(code, lines[-1][:300] if lines else "it said nothing")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(OSError):
+        process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()

@@ -19,6 +19,7 @@ from ml_suite.search import decide, environment, finish, freeze, rounds
 from ml_suite.search.claim import Shard
 from ml_suite.search.folder import Folder
 from ml_suite.search.freeze import Frozen
+from ml_suite.search.pool import Bench
 from ml_suite.search.stages import Report, run_stage
 from ml_suite.study import record, trials, two_step
 from ml_suite.study.arrays import ArrayPlan
@@ -76,7 +77,8 @@ def run(file: Path, stop: Event, options: Options | None = None) -> Selection | 
 def run_frozen(frozen: Frozen, stop: Event, options: Options) -> Selection | None:
     """Run a study that is frozen already; see `run`."""
     try:
-        return _run(frozen, stop, options)
+        with Bench() as bench:
+            return _run(frozen, stop, options, bench)
     except OSError as error:
         raise StudyError(
             f"{error.filename or frozen.folder.root}: {(error.strerror or str(error)).lower()}",
@@ -84,7 +86,7 @@ def run_frozen(frozen: Frozen, stop: Event, options: Options) -> Selection | Non
         ) from error
 
 
-def _run(frozen: Frozen, stop: Event, options: Options) -> Selection | None:
+def _run(frozen: Frozen, stop: Event, options: Options, bench: Bench) -> Selection | None:
     say = options.listener.say
     work = partial(
         run_stage,
@@ -93,6 +95,7 @@ def _run(frozen: Frozen, stop: Event, options: Options) -> Selection | None:
         progress=options.listener.progress,
         environment=frozen.environment,
         files=frozen.beside,
+        bench=bench,
     )
     shared = options.shard is not None and options.shard[1] > 1
     outcome: Outcome | None = None

@@ -15,6 +15,7 @@ from ml_suite.search import claim, hands
 from ml_suite.search.claim import Shard
 from ml_suite.search.crew import Crew, crew
 from ml_suite.search.folder import Folder
+from ml_suite.search.pool import Bench
 from ml_suite.search.work import Part, Work
 from ml_suite.study import halving, record
 from ml_suite.study.arrays import ArrayPlan
@@ -72,6 +73,7 @@ def run_stage(
     progress: Report | None = None,
     environment: Path | None = None,
     files: Path | None = None,
+    bench: Bench | None = None,
 ) -> list[TrialResult]:
     """Train what is not recorded yet.
 
@@ -89,6 +91,8 @@ def run_stage(
         Virtual environment of the trainings; default: the usual one.
     files
         Folder of the program of trainer command.
+    bench
+        Where workers wait from one stage to the next; default: they end with the stage.
 
     Returns
     -------
@@ -109,7 +113,7 @@ def run_stage(
         run = _Run(plan, stage, folder, mine, results, progress)
         if run.left:
             own = Event()  # hands stop at its end, whoever asked for it
-            make = hands.maker(plan, folder, stage, shard, own, environment, files)
+            make = hands.maker(plan, folder, stage, shard, own, environment, files, bench)
             states = folder / stage.name / "states" / claim.name(shard)
             with (
                 record.Record(where / f"{claim.name(shard)}.jsonl") as file,

@@ -58,6 +58,19 @@ def test_the_same_seed_gives_the_same_result_whatever_was_trained_before(
     assert worker.train(order(params=DEEP, seed=8)).value != first.value
 
 
+def test_another_setup_is_as_good_as_another_worker(
+    start: Callable[..., Worker], setup: Setup, worker: Worker
+) -> None:
+    other = setup.model_copy(update={"precision": "bf16" if setup.precision == "fp32" else "fp32"})
+    moved = start(other)
+    moved.train(order(params=DEEP, seed=3))
+    moved.ask(setup)
+    assert numbers(moved.train(order(params=DEEP))) == numbers(worker.train(order(params=DEEP)))
+    moved.ask(setup.model_copy(update={"normalisation": Path("/no/such.npz")}))
+    code, told = moved.end()
+    assert (code, told.splitlines()[-1][:6]) == (2, "error:")
+
+
 @pytest.mark.parametrize("kind", ["fp32", "bf16"])
 def test_a_paused_training_goes_on_bit_for_bit(
     kind: str, worker: Worker, second: Worker, half: Worker, tmp_path: Path

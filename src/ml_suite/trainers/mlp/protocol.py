@@ -1,7 +1,8 @@
 """What is said to a worker of trainer ``mlp`` and what it answers: one JSON document a line.
 
 A worker is started once (``python -m ml_suite.trainers.mlp.worker``), gets a `Setup` on its standard input, and then
-answers each `Order` with one `Answer` on its standard output, so that a trial costs no start of a process.
+answers each `Order` with one `Answer` on its standard output, so that a trial costs no start of a process. Another
+`Setup` may follow, for the orders after it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """A process that trains one order after the other: JSON lines in and out (`ml_suite.trainers.mlp.protocol`).
 
-Started as ``python -m ml_suite.trainers.mlp.worker`` in the training environment, with one thread. It ends when its
-standard input ends; told to stop by SIGTERM it answers the order at hand as preempted first. With a setup that cannot
-be used it ends with exit code 2 and the reason as the last line on standard error.
+Started as ``python -m ml_suite.trainers.mlp.worker`` in the training environment, with one thread. A setup in place of
+an order is that of the orders after it, so that one process serves stages with other data. It ends when its standard
+input ends; told to stop by SIGTERM it answers the order at hand as preempted first. With a setup that cannot be used it
+ends with exit code 2 and the reason as the last line on standard error.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -50,20 +52,27 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no answer
     stop = _Stop()
-    try:
-        setup = Setup.model_validate_json(sys.stdin.readline())
-        chosen = device.choose(setup.device, setup.precision)
-        trainer = loop.Trainer(setup, data.load(setup, chosen), chosen)
-    except (MlSuiteError, ValidationError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return UNUSABLE
+    trainer: loop.Trainer | None = None
     while not stop() and (line := sys.stdin.readline()):
+        if trainer is None or "arrays" in json.loads(line):
+            trainer = None  # its memory is free for the next one
+            try:
+                trainer = _prepared(Setup.model_validate_json(line))
+            except (MlSuiteError, ValidationError) as error:
+                print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+                return UNUSABLE
+            continue
         stop.busy = True
         answer = _answered(trainer, Order.model_validate_json(line), stop)
         answers.write(answer.model_dump_json() + "\n")
         answers.flush()
         stop.busy = False
     return 0
+
+
+def _prepared(setup: Setup) -> loop.Trainer:
+    chosen = device.choose(setup.device, setup.precision)
+    return loop.Trainer(setup, data.load(setup, chosen), chosen)
 
 
 def _answered(trainer: loop.Trainer, order: Order, stop: _Stop) -> Answer:
