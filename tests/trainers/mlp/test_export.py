@@ -74,6 +74,23 @@ def test_the_exported_network_takes_physical_units(
     assert json.loads(meta["output_names"]) == ["one", "two", "three"]
 
 
+def test_the_five_lines_of_the_documentation_run(
+    arguments: list[str], weights: Path, setup: Setup, tmp_path: Path, anemoi_python: Path, repository: Path
+) -> None:
+    out = ["--out", str(tmp_path / "winner.onnx")]
+    assert not call(
+        anemoi_python, repository, "-m", "ml_suite.trainers.mlp.export", *arguments, *out
+    ).returncode
+    page = (repository / "docs" / "training.md").read_text()
+    lines = page.partition("### The network in your own program")[2].split("```python\n")[1].split("```")[0]
+    with np.load(setup.arrays.path) as z:
+        np.savez(tmp_path / "samples.npz", x=z["x"][:9].astype("f8"))
+        wanted = predict.forward(*files.load_weights(weights), z["x"][:5])
+    code = f"import os, json; os.chdir({str(tmp_path)!r})\n{lines}\nprint(json.dumps(y.tolist()))"
+    done = subprocess.run([anemoi_python, "-c", code], capture_output=True, text=True, check=True)
+    assert np.array(json.loads(done.stdout)) == pytest.approx(wanted, abs=1e-6)
+
+
 def test_weights_of_other_data_are_not_exported(
     setup: Setup, weights: Path, tmp_path: Path, anemoi_python: Path, repository: Path
 ) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_core import PydanticUndefined
 
+from ml_suite.config import study_file
 from ml_suite.config.hpo import Dimension
 from ml_suite.errors import StudyError
 from ml_suite.trainers.mlp import precision, settings
@@ -97,3 +101,16 @@ def test_small_layers_stay_in_fp32() -> None:
     assert precision.layers((16, 8, 512, 512, 4), "bf16", "cpu") == (False, True, True, True)
     assert precision.layers((16, 512, 32, 4), "bf16", "cpu") == (True, True, False)
     assert precision.layers((16, 512, 512, 4), "fp32", "cpu") == (False, False, False)
+
+
+def test_the_page_has_every_setting_with_its_default(repository: Path) -> None:
+    page = (repository / "docs" / "training.md").read_text().partition("## Trainer mlp")[2]
+    told = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", page, re.M))
+    own = {name: field.default for name, field in settings.Settings.model_fields.items()}
+    stated = study_file.Training.model_fields
+    more = {n: f.default for n, f in stated.items() if n not in (*own, "trainer", "command", "files")}
+    assert set(study_file.SETTINGS) == set(own)
+    expected = {
+        name: "none" if given in (None, PydanticUndefined) else str(given) for name, given in own.items()
+    }
+    assert told == expected | {name: "none" if given is None else str(given) for name, given in more.items()}
