@@ -140,6 +140,19 @@ def test_the_schema_is_closed_and_described() -> None:
     assert schema["required"] == ["suite", "dataset", "training", "hosts", "outputs"]
 
 
+def test_the_schema_of_a_study_file_has_no_more_than_a_study_file() -> None:
+    schema = json.loads(run("schema", "study").stdout)
+    for node in nodes(schema):
+        if node.get("type") == "object" and "properties" in node:
+            assert node["additionalProperties"] is False
+        if isinstance(reference := node.get("$ref"), str):
+            assert reference.removeprefix("#/$defs/") in schema["$defs"]
+    assert schema["required"] == ["study", "data", "training", "hpo"]
+    assert "shards" not in schema["$defs"]["Step1"]["properties"]
+    assert {"type": "integer", "minimum": 1} in schema["$defs"]["Step2"]["properties"]["keep"]["anyOf"]
+    assert json.loads(run("schema").stdout)["$defs"]["Step1"]["properties"]["shards"]
+
+
 def test_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     listed = json.loads(run("hosts", "list", "--json").stdout)

@@ -115,6 +115,76 @@ def test_a_study_is_run_shown_listed_and_exported(tmp_path: Path) -> None:
     assert by_folder.splitlines()[:-1] == shown.splitlines()[:-1]
 
 
+def test_a_study_is_validated_without_leaving_anything(tmp_path: Path) -> None:
+    own(tmp_path, ("step2: {keep: 40%}", "step2: {keep: 2, controls: 1, finalists: 1, replicates: 3}"))
+    done = typed("validate", "study.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    summary = "5 trials on 14 of 70 samples, 2 of them again on all, 1 control, 2 with other seeds"
+    assert done.stdout == f"study.yaml is valid: {summary}\nNext: ml-suite study run study.yaml\n"
+    assert not (tmp_path / "home").exists()
+    told = json.loads(typed("validate", ".", "--json").stdout)
+    assert told == {"file": "study.yaml", "valid": True, "study": "own", "findings": []}
+    # the command for deployments takes it too
+    out = io.StringIO()
+    with redirect_stdout(out), pytest.raises(SystemExit) as ended:
+        main(["validate", "."])
+    assert (ended.value.code, out.getvalue()) == (0, done.stdout)
+
+
+def test_a_study_that_cannot_run_is_not_valid(tmp_path: Path) -> None:
+    path = own(tmp_path, ("  metric: error", "  metric: error\n  direction: maximize"))
+    (tmp_path / "small.npz").unlink()
+    told = json.loads(typed("validate", path, "--json").stdout)
+    assert [(f["severity"], f["line"]) for f in told["findings"]] == [("warning", 6), ("error", None)]
+    assert "small.npz is missing" in told["findings"][1]["message"]
+    done = typed("validate", path, "--folder", "f")
+    assert done.returncode == 2
+    assert "error: there are no samples: " in done.stderr
+    assert "1 error in study.yaml" in done.stderr
+    own(tmp_path)
+    typed("run", ".", "--folder", "f")
+    assert "valid: 5 trials on 14 of 70 samples, 2 of them again on all, 7 are trained already" in (
+        typed("validate", ".", "--folder", "f").stdout
+    )
+    own(tmp_path, ("subset: 20%", "subset: 40%"))
+    done = typed("validate", ".", "--folder", "f")
+    assert done.returncode == 2
+    assert "has 7 finished trials and would become another one: subset: 0.2 -> 0.4" in done.stderr
+
+
+def test_samples_that_a_program_makes_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    path = own(tmp_path, ("arrays: small.npz,", "arrays: made.npz, make: [touch, '{arrays}'],"))
+    done = typed("validate", path)
+    assert done.returncode == 0
+    assert "note: the samples are not made yet: " in done.stderr
+    assert done.stdout.startswith("study.yaml is valid\n")
+    assert not (tmp_path / "made.npz").exists()
+
+
+def test_what_a_file_leaves_out_is_shown_and_read_back_as_the_same(tmp_path: Path) -> None:
+    from ml_suite.config.study_file import parse
+
+    for path in (own(tmp_path), study(tmp_path / "mlp")):
+        shown = path.with_name("shown.yaml")
+        shown.write_text(typed("validate", path, "--show-defaults").stdout)
+        assert parse(shown)[0] == parse(path)[0]
+        assert "direction: minimize" in shown.read_text()
+
+
+def test_a_file_of_the_other_kind_is_told_from_one_that_is_wrong(tmp_path: Path) -> None:
+    own(tmp_path)
+    (tmp_path / "deployment.yaml").write_text("suite: a\nhosts: {local: {}}\n")
+    done = typed("run", "deployment.yaml")
+    assert done.returncode == 2
+    assert "deployment.yaml:1:1: error: this is a deployment, and no study file" in done.stderr
+    assert "1 error in" in done.stderr
+    err = io.StringIO()
+    with redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        main(["plan", "study.yaml"])
+    assert ended.value.code == 2
+    assert "study.yaml:1:1: error: this is a study file, and no deployment" in err.getvalue()
+
+
 def test_shards_end_by_themselves_and_a_plain_run_takes_them_up(tmp_path: Path) -> None:
     own(tmp_path)
     first = typed("run", "study.yaml", "--folder", "f", "--shard", "1/2")

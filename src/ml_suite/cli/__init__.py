@@ -13,7 +13,7 @@ import click
 
 COMMANDS = {
     "init": "Start a project: deployment, training configuration and recipe.",
-    "validate": "Check a deployment without a network.",
+    "validate": "Check a deployment or a study file without a network.",
     "plan": "Show what a deploy would change on the server.",
     "deploy": "Plan, ask, and apply only what changed.",
     "status": "Show how a suite is doing.",
@@ -23,7 +23,7 @@ COMMANDS = {
     "dataset": "Register datasets, describe them, ask how far they are.",
     "hosts": "List the machines that are known, and their facts.",
     "services": "Run ecFlow, S3, MLflow and the catalogue on this machine.",
-    "schema": "Print the JSON Schema of deployment files, for editors.",
+    "schema": "Print the JSON Schema of deployment and study files, for editors.",
     "completion": "Print the completion script of a shell.",
 }
 """Commands in the order of their use; each is the object ``command`` of the module of its name."""

@@ -24,8 +24,16 @@ class DeploymentFile(click.ParamType):  # type: ignore[type-arg]  # no generic b
 
     name = "file"
 
+    def __init__(self, or_study: bool = False) -> None:
+        """Take OR_STUDY a folder with nothing but a ``study.yaml``."""
+        self.or_study = or_study
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from ml_suite.config.study_file import STUDY
+
         path = Path(value).expanduser()
+        if self.or_study and not (path / DEPLOYMENT).exists() and (path / STUDY).is_file():
+            return path / STUDY
         if path.is_dir():
             path = path / DEPLOYMENT
             if not path.is_file():

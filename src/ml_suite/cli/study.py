@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 VERBS = {
+    "validate": "Check a study file, its samples and its environment.",
     "run": "Run a study file, or go on with it.",
     "show": "Show how far a study is, its winner and its certificate.",
     "trials": "List trials, sorted and filtered.",
@@ -58,6 +59,7 @@ class Verbs(click.Group):
     cls=Verbs,
     epilog="""\b
 Examples:
+  ml-suite study validate suites/aerosol/study.yaml
   ml-suite study run suites/aerosol/study.yaml
   ml-suite study show aerosol
   ml-suite study trials aerosol --top 10""",

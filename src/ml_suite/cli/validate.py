@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ml_suite.cli.options import coloured, deployment_argument, json_option, next_step, print_json
+from ml_suite.cli.options import DeploymentFile, coloured, json_option, next_step, print_json
 
 if TYPE_CHECKING:
     from ml_suite.config.deployment import Deployment
@@ -18,15 +19,14 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   ml-suite validate suites/demo/deployment.yaml
-  ml-suite validate suites/demo --show-defaults"""
+  ml-suite validate suites/demo --show-defaults
+  ml-suite validate suites/aerosol/study.yaml"""
 )
-@deployment_argument
+@click.argument("file", type=DeploymentFile(or_study=True))
 @json_option
-@click.option(
-    "--show-defaults", is_flag=True, help="Print the deployment with everything that it leaves out."
-)
+@click.option("--show-defaults", is_flag=True, help="Print the file with everything that it leaves out.")
 def command(file: Path, as_json: bool, show_defaults: bool) -> int:
-    """Check the deployment FILE, or FILE/deployment.yaml, without a network.
+    """Check the deployment or study FILE, or FILE/deployment.yaml, FILE/study.yaml, without a network.
 
     Every error comes at once, as FILE:LINE:COLUMN with what to write instead. The search space is compared with the
     composed training configuration when the training environment is installed on this machine.
@@ -36,26 +36,32 @@ def command(file: Path, as_json: bool, show_defaults: bool) -> int:
     from ml_suite.config.findings import FileError, Severity, report
     from ml_suite.config.locate import near
     from ml_suite.config.source import load, parse
+    from ml_suite.config.study_file import is_study
     from ml_suite.study import feasibility
 
     name = near(file)
     deployment, findings = None, []
     try:
         source = load(file, name)
+        if is_study(source.data):
+            from ml_suite.cli.study_validate import validate
+
+            return validate(file, None, as_json, show_defaults)
         deployment = parse(source)
         findings = [*check(deployment, source, file), *feasibility.check(deployment.hpo, source)]
     except FileError as error:
         findings = list(error.findings)
     valid = not any(finding.severity is Severity.ERROR for finding in findings)
     if as_json:
-        print_json(_json(name, deployment, findings, valid))
+        suite = deployment.suite if deployment else None
+        print_json(found_json(name, {"suite": suite}, findings, valid))
         return 0 if valid else 2
     if findings:
         say(coloured(report(name, findings)))
     if not valid or deployment is None:
         return 2
     if show_defaults:
-        click.echo(_with_defaults(deployment), nl=False)
+        click.echo(as_yaml(deployment.model_dump(mode="json", exclude_none=True)), nl=False)
         return 0
     click.echo(f"{name} is valid: {summary(deployment)}")
     next_step("ml-suite plan", name)
@@ -75,11 +81,12 @@ def summary(deployment: Deployment) -> str:
     return ", ".join([*words, f"{count} host{'s' if count > 1 else ''}"])
 
 
-def _json(name: str, deployment: Deployment | None, findings: list[Finding], valid: bool) -> dict[str, Any]:
+def found_json(name: str, what: dict[str, Any], findings: Sequence[Finding], valid: bool) -> dict[str, Any]:
+    """Return what was found in a file, for a program; WHAT says which file it is."""
     return {
         "file": name,
         "valid": valid,
-        "suite": deployment.suite if deployment else None,
+        **what,
         "findings": [
             {
                 "severity": finding.severity,
@@ -95,12 +102,13 @@ def _json(name: str, deployment: Deployment | None, findings: list[Finding], val
     }
 
 
-def _with_defaults(deployment: Deployment) -> str:
+def as_yaml(data: dict[str, Any]) -> str:
+    """Write plain data as a person writes a file."""
     from io import StringIO
 
     from ruamel.yaml import YAML
 
     yaml, text = YAML(), StringIO()
     yaml.default_flow_style = False
-    yaml.dump(deployment.model_dump(mode="json", exclude_none=True), text)
+    yaml.dump(data, text)
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""JSON Schema of deployment files, for editors."""
+"""JSON Schema of deployment and study files, for editors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_suite.config.deployment import Deployment
 from ml_suite.config.hpo import RANGES
+from ml_suite.config.study_file import ONLY_DEPLOYED, StudyFile
 
 HEADER = "# yaml-language-server: $schema=.ml-suite/deployment.schema.json"
 """First line of a deployment, by which an editor finds the schema."""
@@ -13,15 +14,23 @@ HEADER = "# yaml-language-server: $schema=.ml-suite/deployment.schema.json"
 
 def json_schema() -> dict[str, Any]:
     """Return the schema of a deployment as a person writes it: no key may be empty, a dimension has one range."""
-    schema = Deployment.model_json_schema()
-    definitions = schema["$defs"]
-    definitions["Dimension"]["oneOf"] = [{"required": [kind]} for kind in RANGES]
+    return _finished(Deployment.model_json_schema(), "ml-suite deployment")
+
+
+def study_schema() -> dict[str, Any]:
+    """Return the schema of a study file, without what only a deployment uses."""
+    schema = StudyFile.model_json_schema()
+    for step, keys in ONLY_DEPLOYED.items():
+        for key in keys:
+            del schema["$defs"][step.capitalize()]["properties"][key]
+    del schema["$defs"]["Resources"]
+    return _finished(schema, "ml-suite study")
+
+
+def _finished(schema: dict[str, Any], title: str) -> dict[str, Any]:
+    schema["$defs"]["Dimension"]["oneOf"] = [{"required": [kind]} for kind in RANGES]
     cleaned: dict[str, Any] = _without_null(schema)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **cleaned,
-        "title": "ml-suite deployment",
-    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cleaned, "title": title}
 
 
 def _without_null(node: Any) -> Any:

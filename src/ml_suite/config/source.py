@@ -227,6 +227,12 @@ def parse(source: Source) -> Deployment:
     FileError
         With everything that is wrong: text, keys, values, and what the keys say together.
     """
+    if isinstance(source.data, dict) and "study" in source.data and "suite" not in source.data:
+        message, hint = (
+            "this is a study file, and no deployment",
+            "run it on this machine: ml-suite study run FILE",
+        )
+        raise FileError(source.file, [source.finding(Severity.ERROR, ("study",), message, hint, key=True)])
     return read(source, Deployment, rules.problems)
 
 

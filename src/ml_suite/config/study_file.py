@@ -140,10 +140,32 @@ def parse(path: Path) -> tuple[StudyFile, Source]:
         If the file cannot be read.
     """
     source = load(path, locate.near(path))
+    if isinstance(source.data, dict) and "suite" in source.data and "study" not in source.data:
+        message = "this is a deployment, and no study file"
+        hint = "run it with ecFlow: ml-suite deploy FILE; docs/study-files.md shows a study file"
+        raise FileError(source.file, [source.finding(Severity.ERROR, ("suite",), message, hint, key=True)])
     study = read(source, StudyFile, problems)
     if found := list(_files(study, source, path.absolute().parent)):
         raise FileError(source.file, found)
     return study, source
+
+
+def is_study(data: Any) -> bool:
+    """Tell a study file from a deployment."""
+    return isinstance(data, dict) and "study" in data and "suite" not in data
+
+
+def written(study: StudyFile) -> dict[str, Any]:
+    """Return a study with everything that its file leaves out, so that it is read back as the same."""
+    told: dict[str, Any] = study.model_dump(mode="json", exclude_none=True)
+    for step, keys in ONLY_DEPLOYED.items():
+        for key in keys:
+            told["hpo"][step].pop(key, None)
+    if study.training.trainer == "mlp":
+        del told["training"]["files"]
+    else:
+        del told["training"]["precision"]
+    return told
 
 
 def problems(data: dict[str, Any]) -> Iterator[Problem]:
@@ -214,15 +236,16 @@ def _shares(data: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
-_ONLY_DEPLOYED = {
+ONLY_DEPLOYED = {
     "step1": ("resources", "hosts", "contiguous", "block", "shards"),
     "step2": ("resources", "hosts"),
 }
+"""Keys of the section `hpo` that a study file does not use."""
 
 
 def _unused(data: dict[str, Any]) -> Iterator[Problem]:
     """Keys of the section `hpo` that only a deployment uses."""
-    for step, key in ((step, key) for step, keys in _ONLY_DEPLOYED.items() for key in keys):
+    for step, key in ((step, key) for step, keys in ONLY_DEPLOYED.items() for key in keys):
         if _at(data, "hpo", step, key) is not None:
             hint = {
                 "shards": "share the trials with `ml-suite study run FILE --shard 1/8`",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from ml_suite.config import metrics
@@ -17,6 +17,9 @@ from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.expressions import Expression
 from ml_suite.trainers.mlp import settings
 
+Tell = Callable[[Finding], None]
+"""Told what is doubtful."""
+
 _LOOKED_AT = 500
 """Trials whose hyperparameters are looked at before any is trained."""
 
@@ -27,13 +30,13 @@ _LISTED = 3
 """Targets that a message names."""
 
 
-def of_file(study: StudyFile, source: Source, say: samples.Say) -> None:
+def of_file(study: StudyFile, source: Source, tell: Tell) -> None:
     """Compare the space with the trainer, and try it out, before samples are looked at.
 
     Raises
     ------
     FileError
-        With everything that is wrong; what is only doubtful is said.
+        With everything that is wrong; what is only doubtful is told.
     """
     found = [*_metric(study, source)]
     if not any(SIZE in constraint.names for constraint in _constraints(study)):
@@ -44,10 +47,10 @@ def of_file(study: StudyFile, source: Source, say: samples.Say) -> None:
         if not inside and problem.key not in study.training.settings:
             where = ("hpo", "space")
         found.append(source.finding(Severity.ERROR, where, problem.message, problem.hint or None, key=True))
-    _tell(found, source, say)
+    _tell(found, source, tell)
 
 
-def of_samples(study: StudyFile, source: Source, table: samples.Table, say: samples.Say) -> StudyFile:
+def of_samples(study: StudyFile, source: Source, table: samples.Table, tell: Tell) -> StudyFile:
     """Compare the file with the samples.
 
     Returns
@@ -58,7 +61,7 @@ def of_samples(study: StudyFile, source: Source, table: samples.Table, say: samp
     Raises
     ------
     FileError
-        With everything that is wrong; what is only doubtful is said.
+        With everything that is wrong; what is only doubtful is told.
     """
     if not _mlp(study):
         return study
@@ -72,7 +75,7 @@ def of_samples(study: StudyFile, source: Source, table: samples.Table, say: samp
     if texts != study.hpo.constraints:
         study = study.model_copy(update={"hpo": study.hpo.model_copy(update={"constraints": texts})})
         found += feasibility.check(study.hpo, source)
-    _tell(found, source, say)
+    _tell(found, source, tell)
     return study
 
 
@@ -148,8 +151,8 @@ def _range(study: StudyFile, source: Source, table: samples.Table) -> Iterator[F
     yield source.finding(severity, where, message, hint, key=True)
 
 
-def _tell(found: list[Finding], source: Source, say: samples.Say) -> None:
+def _tell(found: list[Finding], source: Source, tell: Tell) -> None:
     if any(finding.severity is Severity.ERROR for finding in found):
         raise FileError(source.file, found)
     for finding in found:
-        say(finding.render())
+        tell(finding)

@@ -32,7 +32,7 @@ def decided(
     """
     if not pilot.wanted(frozen):
         return frozen, None
-    _require_same(frozen)
+    require_same(frozen)
     outcome = pilot.run_pilot(frozen, work, say)
     if not frozen.decided:
         frozen = freeze.decide(frozen, outcome.subset, outcome.keep)
@@ -66,8 +66,14 @@ def _as_before(frozen: Frozen) -> Frozen:
     return replace(frozen, plan=frozen.plan.model_copy(update={"keep": old.keep}))
 
 
-def _require_same(frozen: Frozen) -> None:
-    """Refuse another study before the pilot writes anything; what it will decide is left open."""
+def require_same(frozen: Frozen) -> None:
+    """Refuse another study before anything is written; what a pilot will decide is left open.
+
+    Raises
+    ------
+    StudyError
+        If another study has finished trials in the folder.
+    """
     old = freeze.load_plan(frozen.folder)
     if old is None:
         return

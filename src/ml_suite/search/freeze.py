@@ -46,7 +46,12 @@ class Frozen:
 
 
 def freeze(
-    path: Path, root: Path | None = None, say: samples.Say = lambda text: None, make: bool = True
+    path: Path,
+    root: Path | None = None,
+    say: samples.Say = lambda text: None,
+    *,
+    doubt: checks.Tell | None = None,
+    make: bool = True,
 ) -> Frozen:
     """Read the study file and its samples, and check all that can be before anything runs.
 
@@ -55,7 +60,7 @@ def freeze(
     Parameters
     ----------
     say
-        Told what is doubtful, and that samples are made.
+        Told that samples are made, and what is doubtful unless DOUBT is.
     make
         Make the samples where they are missing.
 
@@ -69,12 +74,13 @@ def freeze(
         If samples, parts or environment do not allow the study.
     """
     study, source = parse(path)
+    tell = doubt or (lambda finding: say(finding.render()))
+    checks.of_file(study, source, tell)
     beside = path.absolute().parent
     where = study.environment(beside)
     software = environment.software(where)
-    checks.of_file(study, source, say)
     table = samples.table(study, samples.ensure(study, beside, say, make))
-    study = checks.of_samples(study, source, table, say)
+    study = checks.of_samples(study, source, table, tell)
     parts = subset.split(table.arrays.samples, study.data.validation, study.data.test, study.data.seed)
     folder = Folder(root.absolute()) if root else Folder.named(study.study)
     draft = _draft(study, beside, table.arrays, software, folder)
