@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from ml_suite.report.summary import NOT_RUN, account, cost, depth, failures, kendall_tau, rows, step_pairs
 from ml_suite.study.contract import TrialResult, TrialState
+from tests.study.results import plan
+
+SEARCH = plan(trials=4, epochs={"step1": 2, "step2": 2})
 
 
 def result(step: int, trial: int, state: TrialState = TrialState.COMPLETE, **more: object) -> TrialResult:
@@ -67,7 +70,7 @@ def test_ranks_follow_the_direction_and_leave_failures_out(direction: str, best:
 def test_cost_counts_failures_and_estimates_one_step_from_complete_candidates() -> None:
     results = [result(1, i, seconds=10, cpu_seconds=36) for i in range(4)]
     results += [result(2, 0, seconds=100), result(2, 1, TrialState.DIVERGED, seconds=20)]
-    found = cost(results, {1: 1, 2: 8}, 4)
+    found = cost(results, {1: 1, 2: 8}, SEARCH)
     assert [(s.trainings, s.seconds) for s in found.steps] == [(4, 40), (2, 120)]
     assert found.steps[0].cpu_hours == pytest.approx(0.04)
     assert found.steps[1].cpu_hours is None
@@ -78,7 +81,7 @@ def test_cost_counts_failures_and_estimates_one_step_from_complete_candidates() 
 
 def test_the_pilot_is_a_cost_of_the_study() -> None:
     results = [result(1, i, seconds=10) for i in range(4)] + [result(2, 0, seconds=100)]
-    found = cost(results, {1: 0, 2: 0}, 4, pilot=[result(1, 0, seconds=30)])
+    found = cost(results, {1: 0, 2: 0}, SEARCH, pilot=[result(1, 0, seconds=30)])
     assert found.pilot is not None
     assert found.seconds == 170
     assert found.share == pytest.approx(170 / 400)
@@ -119,7 +122,7 @@ def test_depth_is_told_by_layers_or_by_a_list(params: dict[str, object], layers:
 
 
 def test_cost_without_a_complete_candidate_has_no_estimate() -> None:
-    found = cost([result(1, 0), result(2, 0, TrialState.FAILED)], {1: 0, 2: 0}, 1)
+    found = cost([result(1, 0), result(2, 0, TrialState.FAILED)], {1: 0, 2: 0}, SEARCH)
     assert found.one_step_seconds is None
     assert found.share is None
 

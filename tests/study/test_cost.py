@@ -8,7 +8,9 @@ from ml_suite.study import cost, speed
 from ml_suite.study.contract import Rungs, TrialState
 from ml_suite.study.cost import Extent
 from ml_suite.study.speed import Rate
-from tests.study.results import result
+from tests.study.results import plan, result
+
+SAME = {"step1": 2, "step2": 2}
 
 
 def test_examples_of_the_module_hold() -> None:
@@ -100,7 +102,7 @@ def test_everything_that_was_trained_is_in_the_account() -> None:
         result(0, 0.05, 2, seconds=20.0, cpu_seconds=19.0),
         result(0, 0.06, 2, replicate=1, seconds=22.0),
     ]
-    found = cost.account({"step1": first, "step2": second}, 3, gpus={"step2": 4})
+    found = cost.account(plan(trials=3, epochs=SAME), first, second, gpus={"step2": 4})
     assert found.seconds == 46.0
     assert found.lines[0].cpu_hours == pytest.approx(3.8 / 3600)
     assert found.lines[1].cpu_hours is None
@@ -114,12 +116,39 @@ def test_one_step_follows_the_size_of_all_trials_not_of_the_candidates() -> None
     # the candidates are the large ones
     first = [result(i, 0.1, parameters=100 * (i + 1), seconds=1.0) for i in range(10)]
     second = [result(i, 0.1, 2, parameters=100 * (i + 1), seconds=5.0 + i + 1) for i in (7, 8, 9)]
-    found = cost.account({"step1": first, "step2": second}, 10)
+    found = cost.account(plan(trials=10, epochs=SAME), first, second)
     assert found.one_step_seconds == pytest.approx(sum(5.0 + i + 1 for i in range(10)))
     assert "parameters" in found.method
 
 
 def test_before_step_2_the_one_step_is_unknown() -> None:
-    found = cost.account({"step1": [result(0, 0.1, seconds=1.0)]}, 1)
+    found = cost.account(plan(trials=2), [result(0, 0.1, seconds=1.0)], [])
     assert (found.one_step_seconds, found.share, found.avoided_seconds) == (None, None, None)
     assert found.seconds == 1.0
+
+
+def test_one_step_has_the_epochs_of_step_1_as_in_a_quote() -> None:
+    second = [result(i, 0.1, 2, seconds=20.0) for i in range(3)]
+    found = cost.account(plan(trials=100, epochs={"step1": 5, "step2": 10}), [], second)
+    assert found.one_step_seconds == pytest.approx(100 * 10.0)
+    extent = Extent(trials=100, subset=0.1, kept=3, epochs1=5, epochs2=10)
+    assert cost.quote(extent, Rate(0.0, 10.0)).one_step_seconds == pytest.approx(100 * 10.0)
+
+
+def test_each_part_of_a_pilot_counts_though_they_train_the_same_trials() -> None:
+    pilot = {(0.1, i): [result(t, 0.1, seconds=1.0) for t in range(4)] for i in range(2)}
+    pilot[0.2, 0] = [result(t, 0.1, seconds=2.0) for t in range(4)]
+    found = cost.account(plan(), [result(0, 0.1, seconds=1.0)], [], pilot, gpus={"pilot": 1})
+    assert [(line.part, line.trainings) for line in found.lines] == [
+        ("pilot", 12),
+        ("step1", 1),
+        ("step2", 0),
+    ]
+    assert found.lines[0].seconds == 16.0
+    assert found.lines[0].gpu_hours == pytest.approx(16 / 3600)
+    assert found.seconds == 17.0
+
+
+def test_what_searches_nothing_has_no_one_step() -> None:
+    found = cost.account(None, [], [result(0, 0.1, 2, seconds=3.0)])
+    assert (found.one_step_seconds, found.share) == (None, None)

@@ -108,13 +108,7 @@ def account(job: Job, plan: StudyPlan, found: Evidence) -> cost.Cost:
     asked = {"step1": hpo.step1.resources, "step2": hpo.step2.resources} if hpo else {}
     gpus = {name: (resources or usual).gpus for name, resources in asked.items()}
     gpus["pilot"] = gpus.get("step1", 0)
-    results = {
-        "pilot": [r for part in found.pilot.values() for r in part],
-        "step1": found.step1,
-        "step2": found.step2,
-    }
-    spent = {part: of for part, of in results.items() if of or part != "pilot"}
-    return cost.account(spent, plan.trials, gpus)
+    return cost.account(plan, found.step1, found.step2, found.pilot, gpus)
 
 
 def _parts(job: Job) -> piloting.Parts:

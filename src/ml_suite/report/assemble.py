@@ -43,7 +43,7 @@ def assemble(found: Found, name: str, made: datetime, searching: bool = True) ->
     search = plan if searching else None
     cost = None
     if found.results:
-        cost = summary.cost(found.results, found.gpus, search.trials if search else 0, found.pilot)
+        cost = summary.cost(found.results, found.gpus, search, found.pilot)
     return Report(
         suite=name,
         made=made,
@@ -108,8 +108,7 @@ def cost_model(
         return None
     each = cost.one_step_seconds / plan.trials
     mean = sum(first) / len(first) / each
-    epochs = plan.epochs.get("step1", 1)
-    shorter = epochs / max(1, plan.epochs.get("step2", 1)) * epochs_left(plan.rungs, epochs)
+    shorter = epochs_left(plan.rungs, plan.epochs.get("step1", 1))
     expected = plan.subset * shorter
     finished = len(first) >= plan.trials and chosen is not None and len(second) >= len(chosen.candidates)
     return CostModel(

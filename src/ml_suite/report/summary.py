@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_suite.report.model import Account, Cost, Failure, Row, StepCost
 from ml_suite.study import cost as spending
-from ml_suite.study.contract import Selection, Shortlist, TrialResult, TrialState
+from ml_suite.study.contract import SearchPlan, Selection, Shortlist, TrialResult, TrialState
 from ml_suite.study.ranking import judged, rank
 
 NOT_RUN = "not run"
@@ -109,7 +109,7 @@ def failures(rows: Iterable[Row]) -> list[Failure]:
 def cost(
     results: Sequence[TrialResult],
     gpus: Mapping[int, int],
-    trials: int,
+    plan: SearchPlan | None,
     pilot: Sequence[TrialResult] = (),
 ) -> Cost:
     """Time of both steps and the pilot, and an estimate for training every trial on everything.
@@ -118,13 +118,13 @@ def cost(
     ----------
     gpus
         GPUs of one training by step.
-    trials
-        Trials of step 1.
+    plan
+        None: nothing is searched.
     pilot
         Trainings behind the certificate.
     """
-    parts = {"step1": [r for r in results if r.step == 1], "step2": [r for r in results if r.step == 2]}
-    estimate = spending.account(parts, trials)
+    first, second = ([r for r in results if r.step == step] for step in (1, 2))
+    estimate = spending.account(plan, first, second)
     steps = [_step(step, [r for r in results if r.step == step], gpus.get(step, 0)) for step in sorted(gpus)]
     before = _step(0, pilot, gpus.get(1, 0)) if pilot else None
     seconds = sum(step.seconds for step in steps) + (before.seconds if before else 0.0)

@@ -56,13 +56,8 @@ def conclude(
 
 def account(plan: ArrayPlan, results: Sequence[TrialResult], pilot: Parts) -> cost.Cost:
     """Add up what the study has cost."""
-    parts = {
-        "pilot": [r for part in pilot.values() for r in part],
-        "step1": [r for r in results if r.step == 1],
-        "step2": [r for r in results if r.step == 2],
-    }
-    epochs = plan.epochs["step1"] / plan.epochs["step2"]
-    return cost.account({part: of for part, of in parts.items() if of}, plan.trials, replacement=epochs)
+    first, second = ([r for r in results if r.step == step] for step in (1, 2))
+    return cost.account(plan, first, second, pilot)
 
 
 def certificate(

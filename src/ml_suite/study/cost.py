@@ -16,8 +16,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ml_suite.study.contract import Cuts, Document, Rungs, TrialResult, TrialState
-from ml_suite.study.speed import Rate
+from ml_suite.study.contract import Cuts, Document, Rungs, SearchPlan, TrialResult, TrialState
+from ml_suite.study.speed import Parts, Rate
 
 
 class Line(Document):
@@ -174,35 +174,39 @@ def quote(extent: Extent, rate: Rate, pilot: Sequence[Line] = (), gpus: int = 0)
 
 
 def account(
-    parts: Mapping[str, Sequence[TrialResult]],
-    trials: int,
+    plan: SearchPlan | None,
+    step1: Sequence[TrialResult],
+    step2: Sequence[TrialResult],
+    pilot: Parts | None = None,
     gpus: Mapping[str, int] | None = None,
-    replacement: float = 1.0,
 ) -> Cost:
-    """Add up what was trained.
+    """Add up what was trained, by whatever kind of study.
 
     Parameters
     ----------
-    parts
-        All results by part (`pilot`, `step1`, `step2`), replicates and failures included.
-    trials
-        Trials of step 1.
+    plan
+        None: nothing is searched, so there is no one step.
+    step1, step2
+        All results, replicates and failures included.
+    pilot
+        Results by share and replicate; its parts train the same trials.
     gpus
-        GPUs of one training by part; default: none.
-    replacement
-        Epochs of one step as a part of those of step 2.
+        GPUs of one training by part (`pilot`, `step1`, `step2`); default: none.
 
     Notes
     -----
-    The one step is estimated from complete trainings of step 2: candidates may be larger or smaller networks than the
-    average trial, so where parameters are known, seconds are fitted to them and added up over all trials; else the mean
-    is taken, as in the report of a deployment (*number of trials x mean time of a complete candidate of step 2*).
+    The one step trains every trial once on everything, with the epochs of step 1. It is estimated from complete
+    trainings of step 2: candidates may be larger or smaller networks than the average trial, so where parameters are
+    known, seconds are fitted to them and added up over all trials; else the mean is taken (*number of trials x mean
+    time of a complete candidate of step 2*).
     """
+    before = [r for part in (pilot or {}).values() for r in part]
+    parts = ({"pilot": before} if before else {}) | {"step1": step1, "step2": step2}
     lines = [_line(part, results, (gpus or {}).get(part, 0)) for part, results in parts.items()]
     seconds = sum(line.seconds for line in lines)
-    one_step, method = _one_step(parts.get("step1", ()), parts.get("step2", ()), trials)
-    if one_step is not None:
-        one_step *= replacement
+    one_step, method = _one_step(step1, step2, plan.trials if plan else 0)
+    if one_step is not None and plan is not None:
+        one_step *= plan.epochs.get("step1", 1) / plan.epochs.get("step2", 1)
     return Cost(
         lines=lines,
         seconds=seconds,
