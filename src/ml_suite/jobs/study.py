@@ -254,7 +254,7 @@ def make_selection(job: Job) -> Selection:
     callback.label("winner", text)
     print(text)
     callback.label("certificate", judged)
-    for words in filter(None, (selection.reason, judged)):
+    for words in filter(None, (selection.judged, selection.reason, *selection.warnings, judged)):
         print(words)
     return selection
 
