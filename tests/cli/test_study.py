@@ -185,6 +185,19 @@ def test_a_file_of_the_other_kind_is_told_from_one_that_is_wrong(tmp_path: Path)
     assert "study.yaml:1:1: error: this is a study file, and no deployment" in err.getvalue()
 
 
+def test_a_search_begins_where_a_study_of_optuna_ended(tmp_path: Path) -> None:
+    own(tmp_path)
+    typed("run", ".")
+    assert typed("export", "own", "--optuna", "sqlite:///a.db").returncode == 0
+    path = own(tmp_path, ("metric: error", "metric: error\n  sampling: {optuna: tpe, rounds: 2}"))
+    done = typed("import", path, "--optuna", "sqlite:///a.db", "--name", "own", "--folder", "f")
+    assert done.stdout == "took 5 of 5 trials of own\nNext: ml-suite study run study.yaml --folder f\n"
+    assert typed("run", path, "--folder", "f").returncode == 0
+    drawn = [json.loads((tmp_path / "f" / "draws" / f"00{i}.json").read_text()) for i in range(2)]
+    assert [draws["seen"] for draws in drawn] == [5, 8]
+    assert "Name one of: own, own-step2" in typed("import", path, "--optuna", "sqlite:///a.db").stderr
+
+
 def test_shards_end_by_themselves_and_a_plain_run_takes_them_up(tmp_path: Path) -> None:
     own(tmp_path)
     first = typed("run", "study.yaml", "--folder", "f", "--shard", "1/2")

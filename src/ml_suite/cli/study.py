@@ -14,6 +14,7 @@ VERBS = {
     "trials": "List trials, sorted and filtered.",
     "quote": "Say what a study will cost, before it runs.",
     "report": "Write figures and tables as one HTML file.",
+    "import": "Tell an adaptive sampler of a study of Optuna.",
     "export": "Write tables, or an Optuna storage.",
 }
 """Commands in the order of their use; each is the object ``command`` of the module ``study_VERB``."""

@@ -8,6 +8,7 @@
       pilot/                         what the certificate was found with
       step1/K-of-N.jsonl             record of one shard; step1.csv: the merged table
       step1/trials/00042/            of trainer command: the trial's folder
+      start.jsonl                    results of another study, for an adaptive sampler
       shortlist.json
       step2/, step2.csv
       weights/00042.npz              of candidates
@@ -68,6 +69,11 @@ class Folder:
     def table(self, step: int) -> Path:
         """Result table of one step."""
         return self.root / f"step{step}.csv"
+
+    @property
+    def start(self) -> Path:
+        """Results of another study that an adaptive sampler is told first."""
+        return self.root / "start.jsonl"
 
     @property
     def shortlist(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ml_suite.search import start
 from ml_suite.search.folder import Folder
 from ml_suite.study import asking
 from ml_suite.study.arrays import ArrayPlan
@@ -24,7 +25,8 @@ def run(
     tasks: list[Task] = []
     results: list[TrialResult] = []
     number = 0
-    while (draws := asking.settle(plan, folder.root, number, results)) is not None:
+    before = start.known(folder)
+    while (draws := asking.settle(plan, folder.root, number, results, before)) is not None:
         tasks += [Task(trial, params) for trial, params in sorted(draws.trials.items())]
         # all rounds so far: earlier ones are recorded, and a cohort may lie in two
         results = work(plan, folder.root, stage, tasks)
