@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml_suite.report.assemble import Found, assemble
+from ml_suite.report.figure import Curves, Line
 from ml_suite.report.figures import figures
 from ml_suite.report.interactive import plots
 from ml_suite.report.page import render
@@ -123,3 +124,55 @@ def test_any_study_has_a_report(found: Found) -> None:
                 assert axis.range is None or axis.range[0] < axis.range[1]
         json.dumps(plots(figure), allow_nan=False)
     assert render(report).startswith("<!doctype html>")
+
+
+def test_what_was_cut_ends_at_the_line_of_its_rung_and_a_control_is_one_in_both_steps() -> None:
+    def result(trial: int, epochs: int, step: int = 1) -> TrialResult:
+        return TrialResult(
+            study="s",
+            trial=trial,
+            step=step,
+            state=TrialState.COMPLETE if epochs == 4 else TrialState.PRUNED,
+            params={"x": trial},
+            metric="m",
+            value=1.0 + trial if epochs == 4 else None,
+            best=1.0 + trial,
+            history=[HistoryPoint(epoch=e, step=5 * e + 5, value=2.0 + trial - e / 9) for e in range(epochs)],
+            seconds=1.0,
+            started=datetime(2026, 1, 1),
+            ended=datetime(2026, 1, 2),
+            host="h",
+        )
+
+    plan = SearchPlan(
+        study="s",
+        suite="any",
+        metric="m",
+        direction="minimize",
+        seed=0,
+        space={"x": {"int": [0, 3]}},
+        trials=4,
+        keep=1,
+        subset=0.5,
+        shards=1,
+        epochs={"step1": 4, "step2": 4},
+        rungs=Rungs(at=[2], keep=0.5, cohort=4),
+        trainer="command",
+        software={},
+    )
+    chosen = Shortlist(
+        study="s",
+        candidates=[
+            Candidate(rank=1, trial=0, params={"x": 0}, value=1.0),
+            Candidate(rank=2, trial=2, params={"x": 2}, value=None, role="control"),
+        ],
+        states={},
+    )
+    trained = [result(0, 4), result(1, 4), result(2, 2), result(3, 2), result(0, 4, 2), result(2, 4, 2)]
+    report = assemble(Found(results=trained, plan=plan, chosen=chosen), "any", datetime(2026, 1, 3))
+    first, second = next(f for f in figures(report) if f.id == "curves").panels
+    (line,) = [layer for layer in first.layers if isinstance(layer, Line)]
+    curves = {layer.name: layer.curves for layer in first.layers if isinstance(layer, Curves)}
+    assert line.x[0] == curves["not chosen"][0].x[-1] == curves["control"][0].x[-1] == 2
+    assert curves["candidate"][0].x == [1, 2, 3, 4]
+    assert {layer.name for layer in second.layers if isinstance(layer, Curves)} == {"candidate", "control"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -112,9 +112,10 @@ def _sample(view: View, rows: list[Entry]) -> list[Entry]:
 def _curves_panel(view: View, step: int, shown: list[Entry]) -> Panel:
     by_epoch = all(_ascending([p.epoch for p in row.history]) for _, row in shown)
     kinds: dict[tuple[str, Role, float], list[Curve]] = {}
-    chosen = {row.trial for row in view.report.rows if row.step == 2}
+    chosen = {row.trial: row.role for row in view.report.rows if row.step == 2}
     for i, row in shown:
-        xs = [float(p.epoch if by_epoch else p.step) for p in row.history]
+        # a value comes at the end of its epoch: the first one after one epoch, where a rung after one epoch cuts
+        xs = [float(p.epoch + 1 if by_epoch else p.step) for p in row.history]
         curve = Curve(i, xs, [p.value for p in row.history])
         kinds.setdefault(_kind(row, chosen, view), []).append(curve)
     order = sorted(kinds, key=lambda k: k[2])
@@ -129,15 +130,15 @@ def _curves_panel(view: View, step: int, shown: list[Entry]) -> Panel:
                     Line("cut" if not n else "", "reference", [epoch, epoch], list(y.range), "dot", 1.0)
                 )
     title = {0: "training", 1: "step 1, on the subset", 2: "step 2, on all data"}[step]
-    x = count_axis("epoch", ends) if by_epoch else value_axis("optimiser steps", ends, log=False)
+    x = count_axis("epochs", ends) if by_epoch else value_axis("optimiser steps", ends, log=False)
     return Panel(x, y, layers, title)
 
 
-def _kind(row: Row, chosen: set[int], view: View) -> tuple[str, Role, float]:
+def _kind(row: Row, chosen: Mapping[int, str | None], view: View) -> tuple[str, Role, float]:
     won = view.report.winner is not None and view.report.winner.trial == row.trial
     if won and not row.replicate:
         return "winner", "winner", 2.2
-    if row.step == 2 and row.role == "control":
+    if row.step and chosen.get(row.trial) == "control":
         return "control", "control", 1.1
     if row.step != 1:
         return "candidate", "step2", 1.2
