@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml_suite.errors import StudyError
+from ml_suite.errors import MlSuiteError, StudyError
+from ml_suite.report import figures as all_figures
 from ml_suite.report import images, interactive
 from ml_suite.report.figure import Bars, Boxes, Curves, Figure, Line, Points
-from ml_suite.report.figures import figures
+from ml_suite.report.figures import complexity, figures
 from ml_suite.report.figures.complexity import front
 from ml_suite.report.figures.spending import share
+from ml_suite.report.figures.view import View
 from ml_suite.report.model import Report
 from ml_suite.report.page import render
 from ml_suite.report.predictions import hexagons, outputs
@@ -221,7 +223,13 @@ def test_the_page_of_a_study(report: Report) -> None:
     page = Page(render(report))
     ids = {str(a["id"]) for t, a in page.tags if t == "figure"}
     assert ids == ALL
-    for words in ("aerosol", "the mean of 2 further seeds", "Best models", "Cost map", "Truth against prediction"):
+    for words in (
+        "aerosol",
+        "the mean of 2 further seeds",
+        "Best models",
+        "Cost map",
+        "Truth against prediction",
+    ):
         assert words in page.words
     assert "Trial 7, a control, reached 0.0001." in page.words
     assert "Where things are" not in page.words
@@ -265,6 +273,35 @@ def test_a_metric_that_should_be_large(folder: Path, tmp_path: Path) -> None:
     assert isinstance(ranks, Points)
     assert list(ranks.y) == sorted(ranks.y, reverse=True)
     assert "higher is better" in found["ranks"].panels[0].y.title
+
+
+def step1_over_time(view: View) -> Figure:
+    raise ZeroDivisionError("float division by zero <b>")
+
+
+def test_a_figure_that_cannot_be_drawn_takes_no_other_down(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(all_figures, "MAKERS", (step1_over_time, complexity.depth, complexity.parameters))
+    page = Page(render(report))
+    told = "Could not be drawn: step 1 over time: ZeroDivisionError: float division by zero <b>"
+    assert told in page.words
+    assert {str(a["id"]) for t, a in page.tags if t == "figure"} == {"depth", "parameters"}
+    with pytest.raises(MlSuiteError, match="could not be drawn: step 1 over time: ZeroDivisionError"):
+        images.write(report, tmp_path, ["svg"])
+    assert {p.name for p in tmp_path.iterdir()} == {"depth.svg", "parameters.svg", "top.csv"}
+
+
+def test_where_no_figure_can_be_drawn_there_is_a_page_all_the_same(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(report: Report) -> View:
+        raise KeyError("rows")
+
+    monkeypatch.setattr(all_figures, "View", broken)
+    page = Page(render(report))
+    assert "Could not be drawn: all figures: KeyError: 'rows'" in page.words
+    assert "Best models" in page.words
 
 
 def test_images_are_the_same_bytes_each_time(report: Report, tmp_path: Path) -> None:

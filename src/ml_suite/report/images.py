@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ml_suite import atomic
+from ml_suite.errors import MlSuiteError
 from ml_suite.report import rows
 from ml_suite.report.drawing import draw_layer, plain, set_axis
 from ml_suite.report.figure import Figure, Layer, Panel
-from ml_suite.report.figures import figures
+from ml_suite.report.figures import each
 from ml_suite.report.model import Report
 from ml_suite.report.style import LIGHT
 
@@ -62,18 +63,27 @@ def write(report: Report, folder: Path, formats: Sequence[Kind] = ("png", "svg")
     -------
     list of Path
         Files written, in the order of the page.
+
+    Raises
+    ------
+    MlSuiteError
+        If a figure cannot be drawn; all others are written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    drawn, undrawn = each(report, lambda figure: (figure.id, draw(figure, formats)))
     written = []
-    for figure in figures(report):
-        for kind, content in draw(figure, formats).items():
-            path = folder / f"{figure.id}.{kind}"
+    for name, images in drawn:
+        for kind, content in images.items():
+            path = folder / f"{name}.{kind}"
             atomic.write(path, content)
             written.append(path)
     if report.rows:
         path = folder / "top.csv"
         atomic.write(path, top_table(report))
         written.append(path)
+    if undrawn:
+        told = "; ".join(one.words for one in undrawn)
+        raise MlSuiteError(f"could not be drawn: {told}", f"All others are in {folder}.")
     return written
 
 

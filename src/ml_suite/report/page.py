@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_suite.report import rows
 from ml_suite.report.figure import Bars, Boxes, Figure, Layer, Line, Points
-from ml_suite.report.figures import figures
+from ml_suite.report.figures import each
 from ml_suite.report.interactive import plots, thinned
 from ml_suite.report.model import Report
 from ml_suite.report.style import DARK, LIGHT, SCALE
@@ -78,14 +78,16 @@ def render(report: Report) -> str:
 
     scripts = [_plotly(), _script()]
     sections: dict[str, list[Shown]] = {}
-    for figure in figures(report):
-        sections.setdefault(figure.section, []).append(_shown(figure))
+    drawn, undrawn = each(report, lambda figure: (figure.section, _shown(figure)))
+    for section, figure in drawn:
+        sections.setdefault(section, []).append(figure)
     order = rows.order(report)
     return _template().render(
         r=report,
         headline=headline(report),
         weights=weights_line(report),
         sections=sections,
+        undrawn=[one.words for one in undrawn],
         scripts=[Markup(text) for text in scripts],
         policy=" ".join(f"'{_digest(text)}'" for text in scripts),
         data=Markup(_json(rows.columns(report))),
