@@ -198,6 +198,20 @@ def test_a_file_that_is_no_table_says_so(tmp_path: Path) -> None:
     (tmp_path / "small.npz").write_bytes(b"PK\x03\x04 not a zip")
     with pytest.raises(StudyError, match=r"small\.npz cannot be read"):
         freeze.freeze(path)
+    (tmp_path / "small.npz").write_text("hello")
+    with pytest.raises(
+        StudyError, match=r"small\.npz is no NumPy file\n  .*numpy\.savez\(FILE, x=\.\.\., y=\.\.\.\)"
+    ):
+        freeze.freeze(path)
+    with (tmp_path / "small.npz").open("wb") as file:
+        np.save(file, np.ones(3))
+    with pytest.raises(StudyError, match=r"is a single array with shape \(3,\)"):
+        freeze.freeze(path)
+    (tmp_path / "small.npz").unlink()
+    (tmp_path / "small.npz").mkdir()
+    with pytest.raises(StudyError, match=r"small\.npz is a folder"):
+        freeze.freeze(path)
+    (tmp_path / "small.npz").rmdir()
     samples(tmp_path / "small.npz")
     path.write_text(path.read_text().replace("npz\n", "npz\n  inputs: z\n"))
     with pytest.raises(StudyError, match="has no array 'z'"):

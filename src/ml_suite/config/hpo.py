@@ -9,7 +9,16 @@ import math
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
 from ml_suite.config.resources import Resources
 from ml_suite.config.values import Duration, Share, Strict, share
@@ -268,13 +277,24 @@ class Pilot(Strict):
     confidence: Share = 0.9
 
 
+def _sampling(value: object) -> str:
+    return "drawn" if isinstance(value, dict | Adaptive) else "named"
+
+
+Sampling = Annotated[
+    Annotated[Literal["random", "sobol", "grid"], Tag("named")] | Annotated[Adaptive, Tag("drawn")],
+    Discriminator(_sampling),
+]
+"""Told apart first, so that an error is about the form that a person chose."""
+
+
 class Hpo(Strict):
     """Two-step hyperparameter optimisation (Yu et al. 2023, doi:10.1175/AIES-D-23-0013.1)."""
 
     metric: str
     """Name under which the trainer reports the value to optimise."""
     direction: Literal["minimize", "maximize"] = "minimize"
-    sampling: Literal["random", "sobol", "grid"] | Adaptive = "random"
+    sampling: Sampling = "random"
     seed: Annotated[int, Field(ge=0)] = 0
     space: Annotated[dict[str, Dimension], Field(min_length=1)]
     constraints: Annotated[list[str], Field(default_factory=list)]

@@ -275,7 +275,8 @@ def read(source: Source, model: type[M], together: Callable[[Any], Iterable[Prob
 def _empty(data: Any, path: Keys) -> Iterator[Problem]:
     """Keys without a value, where none is no value."""
     if path == () and data is None:
-        yield Problem((), "the file is empty", "start from the example that `ml-suite init` writes")
+        hint = "`ml-suite init` writes a deployment to start from; docs/study-files.md shows a study file"
+        yield Problem((), "the file is empty", hint)
     elif data is None and not {"overrides", "choice"} & set(path) and "when" not in path[:-1]:
         yield Problem(path, f"'{path[-1]}' has no value", "write one, or leave the key out", on_key=True)
     elif isinstance(data, dict):

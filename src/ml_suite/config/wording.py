@@ -89,7 +89,7 @@ def _length(kind: str, ctx: Mapping[str, Any]) -> str:
 
 def problems(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
     """All errors of a model in our words, a missing key folded into the unknown key that explains it."""
-    errors = error.errors()
+    errors = [e | {"loc": _written(e["loc"])} for e in error.errors()]
     explained: set[tuple[str | int, ...]] = set()
     unknown = []
     for e in errors:
@@ -106,8 +106,19 @@ def problems(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem
     yield from _missing(
         model, [e["loc"] for e in errors if e["type"] == "missing" and e["loc"] not in explained]
     )
-    yield from (
-        Problem(e["loc"], message(e)) for e in errors if e["type"] not in ("extra_forbidden", "missing")
+    for e in errors:
+        if e["type"] not in ("extra_forbidden", "missing"):
+            named = e["loc"][-1:] == ("sampling",) and e["type"] == "literal_error"
+            hint = "or let a sampler of Optuna choose: {optuna: tpe, rounds: 4}" if named else None
+            yield Problem(e["loc"], message(e), hint)
+
+
+def _written(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Keys as a person wrote them, without the names of forms that a value may have."""
+    return tuple(
+        part
+        for before, part in zip((None, *loc), loc, strict=False)
+        if not (before == "sampling" and part in ("named", "drawn"))
     )
 
 

@@ -65,6 +65,8 @@ def ensure(study: StudyFile, beside: Path, say: Say, make: bool = True) -> Path:
     path = study.arrays(beside)
     if path.is_file():
         return path
+    if path.is_dir():
+        raise StudyError(f"{path} is a folder", "Name the file (.npz) in it: data.arrays.")
     if not study.data.make:
         raise StudyError(
             f"there are no samples: {path} is missing", "Bring the file, or say how it is made: data.make."
@@ -118,12 +120,10 @@ def table(study: StudyFile, path: Path) -> Table:
     StudyError
         If the file cannot be read, has no such arrays, or they hold anything but finite numbers.
     """
-    import numpy as np
-
     try:
         with path.open("rb") as f:
             digest = hashlib.file_digest(f, "sha256").hexdigest()
-        with np.load(path, allow_pickle=False) as stored:
+        with _opened(path) as stored:
             x, y = (_array(stored, name, path) for name in (study.data.inputs, study.data.targets))
             names = _names(stored, f"{study.data.targets}_names")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -149,6 +149,26 @@ def table(study: StudyFile, path: Path) -> Table:
     names = names if len(names) == shape[1] else [f"{study.data.targets}[{i}]" for i in range(shape[1])]
     ends = zip(names, columns.min(0).tolist(), columns.max(0).tolist(), strict=True)
     return Table(arrays, x, tuple(Target(name, float(low), float(high)) for name, low, high in ends))
+
+
+def _opened(path: Path) -> Any:
+    """Arrays of a file by their names.
+
+    Raises
+    ------
+    StudyError
+        If it holds something else.
+    """
+    import numpy as np
+
+    try:
+        stored = np.load(path, allow_pickle=False)
+    except ValueError:  # NumPy takes any other file for a pickle
+        stored = None
+    if isinstance(stored, np.lib.npyio.NpzFile):
+        return stored
+    what = "is no NumPy file" if stored is None else f"is a single array with shape {stored.shape}"
+    raise StudyError(f"{path} {what}", "Write inputs and targets into one: numpy.savez(FILE, x=..., y=...).")
 
 
 def _names(stored: Any, name: str) -> list[str]:
