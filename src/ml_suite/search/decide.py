@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ml_suite.search import effort, freeze, pilot
 from ml_suite.search.freeze import Frozen
-from ml_suite.study import payable, piloting, planning
+from ml_suite.study import payable, planning
 from ml_suite.study.contract import TrialResult
 from ml_suite.study.piloting import Outcome
 
@@ -50,7 +50,7 @@ def again(frozen: Frozen, outcome: Outcome | None, first: Sequence[TrialResult],
     if outcome is None or outcome.rate is None or frozen.file.hpo.step2.keep != "auto":
         return frozen
     work, plan = effort.counted(frozen.plan), frozen.plan
-    spent = payable.Spent(piloting.spent(outcome.parts, work), plan.subset, first, work)
+    spent = payable.Spent(outcome.parts, plan.subset, first, work)
     good = outcome.decision.good
     kept = payable.kept(pilot.aims(frozen), outcome.rate, spent, outcome.keep, good, plan.direction)
     if kept != outcome.keep:

@@ -87,7 +87,9 @@ class Aim:
 
     def trainings(self, kept: int) -> float:
         """Whole trainings on everything that a number of candidates takes in all."""
-        return kept * cost.epochs_left(self.cuts, self.length, kept) + self.extra
+        absent = max(0, self.finalists - cost.survivors(self.cuts, self.length, kept))
+        again = self.extra - absent * (self.replicates - 1)
+        return kept * cost.epochs_left(self.cuts, self.length, kept) + again
 
 
 @dataclass(frozen=True)

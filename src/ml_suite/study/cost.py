@@ -131,6 +131,19 @@ def epochs_left(rungs: Cuts | None, epochs: int, trials: int = 1) -> float:
     return (trained + running * (epochs - before)) / (size * epochs)
 
 
+def survivors(rungs: Cuts | None, epochs: int, trials: int) -> int:
+    """How many of those that compete are trained to the end.
+
+    >>> survivors(Cuts(at=[25, 50], keep=0.5), 100, 9)
+    3
+    """
+    for at in rungs.at if rungs else ():
+        if at < epochs:
+            assert rungs is not None
+            trials = math.ceil(round(rungs.keep * trials, 9))
+    return trials
+
+
 def quote(extent: Extent, rate: Rate, pilot: Sequence[Line] = (), gpus: int = 0) -> Quote:
     """Say what a study will cost.
 

@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from ml_suite.study.chooser import Aim
 from ml_suite.study.contract import TrialResult, TrialState
 from ml_suite.study.ranking import rank
-from ml_suite.study.speed import Rate, Work
+from ml_suite.study.speed import Parts, Rate, Work
 
-SAFE = 0.97
-"""Part of the budget that is planned with."""
+SAFE = 0.94
+"""Part of the budget that is planned with: how dear the finalists will be is not known yet."""
 
-_CHEAPEST = 0.05
-"""Least cost of a trial on everything as a part of the average one's."""
+_PAIRS = 4
+"""Trials of which the cost is known both in the small and on everything, from which that of others follows."""
 
 
 @dataclass(frozen=True)
 class Spent:
     """What is trained so far."""
 
-    pilot: float
-    """Work of the pilot."""
+    parts: Parts
+    """Results of the pilot."""
     share: float
     """Of the data, in step 1."""
     first: Sequence[TrialResult]
@@ -50,39 +50,59 @@ def kept(aim: Aim, rate: Rate, spent: Spent, planned: int, good: bool, direction
     int
         One at least.
     """
-    dear = _dear(rate, spent)
+    costs = _costs(aim, rate, spent)
     order = [
         r.trial
         for state in (TrialState.COMPLETE, TrialState.PRUNED)
         for r in rank(spent.first, direction, state)
-        if r.trial in dear
+        if r.trial in costs
     ]
-    if not order or rate.full <= 0:
+    if not order:
         return planned
-    usual = sum(dear.values()) / len(dear)
-    one_step = aim.trials * (rate.overhead + rate.full * usual)
+    one_step = aim.trials * sum(costs.values()) / len(costs) / aim.epochs
+    pilot = sum(spent.work(share, r) for (share, _), results in spent.parts.items() for r in results)
     step1 = sum(spent.work(spent.share, r) for r in spent.first)
-    free = SAFE * aim.budget * one_step - spent.pilot - step1
+    free = SAFE * aim.budget * one_step - pilot - step1
     number, total = 0, 0.0
     for place, trial in enumerate(order[: planned if good else len(order)], start=1):
-        total += rate.overhead + rate.full * aim.epochs * dear[trial]
+        total += costs[trial]
         if aim.trainings(place) * total / place > free:
             break
         number = place
     return max(1, number)
 
 
-def _dear(rate: Rate, spent: Spent) -> dict[int, float]:
-    """Cost of each trial on everything as a part of the average one's of the pilot."""
+def _costs(aim: Aim, rate: Rate, spent: Spent) -> dict[int, float]:
+    """Cost of each trial as a candidate."""
     complete = [r for r in spent.first if r.state is TrialState.COMPLETE and r.epochs]
-    if not complete or spent.share * rate.full <= 0:
+    if not complete:
         return {}
     whole = sum(r.epochs or 0 for r in complete) / len(complete)
-    found = {}
+    small = {}
     for r in spent.first:
         if r.state in (TrialState.COMPLETE, TrialState.PRUNED) and r.epochs:
             # one that was cut is taken to its end
             longer = whole / r.epochs if r.state is TrialState.PRUNED else 1.0
-            beyond = spent.work(spent.share, r) * max(1.0, longer) - rate.overhead
-            found[r.trial] = max(_CHEAPEST, beyond / (spent.share * rate.full))
-    return found
+            small[r.trial] = spent.work(spent.share, r) * max(1.0, longer)
+    start, slope = _line(rate, aim, spent, sum(small.values()) / len(small))
+    return {trial: max(0.0, start + slope * work) for trial, work in small.items()}
+
+
+def _line(rate: Rate, aim: Aim, spent: Spent, mean: float) -> tuple[float, float]:
+    """Cost on everything by that in the small: as the anchors have it, else in proportion."""
+    known = {
+        r.trial: spent.work(spent.share, r) for r in spent.parts.get((spent.share, 0), ()) if _trained(r)
+    }
+    full = {r.trial: spent.work(1.0, r) for r in spent.parts.get((1.0, 0), ()) if _trained(r)}
+    both = [(known[trial], cost) for trial, cost in full.items() if trial in known]
+    usual = rate.overhead + rate.full * aim.epochs
+    if len(both) < _PAIRS:
+        return 0.0, usual / mean if mean > 0 else 0.0
+    x, y = (sum(values) / len(both) for values in zip(*both, strict=True))
+    across = sum((a - x) ** 2 for a, _ in both)
+    slope = max(0.0, sum((a - x) * (b - y) for a, b in both) / across) if across > 0 else 0.0
+    return y - slope * x, slope
+
+
+def _trained(result: TrialResult) -> bool:
+    return result.state is TrialState.COMPLETE
