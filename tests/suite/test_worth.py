@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ml_suite.suite.worth import worth
+from ml_suite.suite.worth import left, worth
 from tests.suite.conftest import deployment
 from tests.suite.test_hpo import HPO
 
@@ -32,3 +32,18 @@ def test_nothing_is_said_without_a_search_or_epochs() -> None:
     assert worth(deployment(hpo=None)) is None
     training = {"config": "training/storm.yaml", "resources": {"walltime": "2h"}}
     assert worth(deployment(training=training)) is None
+
+
+def test_a_pilot_counts_and_what_is_left_to_it_is_told() -> None:
+    told = worth(deployment(hpo={**HPO, "pilot": {"configurations": 10}}))
+    assert told is not None
+    # ten twice on a tenth and once on a fifth, 8 epochs instead of 12
+    assert told.pilot == pytest.approx(10 * 0.4 * 8 / 12)
+    assert "pilot 2.7 at least, step 1" in told.words
+    auto = deployment(hpo={**HPO, "step2": {"keep": "auto", "controls": 1}})
+    assert worth(auto) is None
+    assert left(auto) == (
+        "The pilot decides how large the search is: both may cost 10% of training all 40 trials on everything, and at "
+        "most 5 are trained in step 2."
+    )
+    assert left(deployment()) is None

@@ -50,7 +50,7 @@ def command(file: Path, as_json: bool, detailed_exitcode: bool, server: str | No
 
     Nothing is changed, here or there.
     """
-    from ml_suite.suite.worth import worth
+    from ml_suite.suite.worth import left, worth
 
     prepared, resolved = prepare(file, server, overrule)
     search = worth(resolved.deployment)
@@ -58,8 +58,8 @@ def command(file: Path, as_json: bool, detailed_exitcode: bool, server: str | No
         print_json({**as_data(prepared), "search": _search(search)})
     else:
         show(prepared)
-        if search:
-            click.echo(search.words)
+        if words := search.words if search else left(resolved.deployment):
+            click.echo(words)
         if prepared.plan.refusals:
             click.echo("Deploy would refuse this.")
         elif not prepared.empty:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ml_suite.config.deployment import Deployment
+from ml_suite.config.hpo import Hpo, Pilot
 from ml_suite.quantities import format_fraction
-from ml_suite.study import cost
+from ml_suite.study import cost, piloting
 from ml_suite.study.contract import Rungs
 from ml_suite.study.cost import Extent
 from ml_suite.study.planning import candidates
@@ -21,11 +22,13 @@ class Worth:
     step2: float
     trials: int
     """Trainings of one step: every trial on everything."""
+    pilot: float = 0.0
+    """The least that it trains; what of it is trained on everything comes on top, as far as its budget reaches."""
 
     @property
     def trainings(self) -> float:
-        """Of both steps."""
-        return self.step1 + self.step2
+        """Of both steps and the pilot."""
+        return self.pilot + self.step1 + self.step2
 
     @property
     def share(self) -> float:
@@ -36,6 +39,8 @@ class Worth:
     def words(self) -> str:
         """One line for a person."""
         parts = f"step 1 {self.step1:.1f}, step 2 {self.step2:.1f}"
+        if self.pilot:
+            parts = f"pilot {self.pilot:.1f} at least, {parts}"
         share = format_fraction(round(self.share, 3))
         return (
             f"The search is worth {self.trainings:.1f} full trainings ({parts}): {share} of training all {self.trials} "
@@ -67,4 +72,25 @@ def worth(deployment: Deployment) -> Worth | None:
     )
     quote = cost.quote(extent, Rate(overhead=0.0, full=first / second, measured=False))
     seconds = {line.part: line.seconds for line in quote.lines}
-    return Worth(seconds["step1"], seconds["step2"], hpo.step1.trials)
+    return Worth(seconds["step1"], seconds["step2"], hpo.step1.trials, _pilot(hpo) * first / second)
+
+
+def left(deployment: Deployment) -> str | None:
+    """One line for a person where a pilot decides how large the search is; None where it does not."""
+    hpo = deployment.hpo
+    if hpo is None or piloting.decided(hpo):
+        return None
+    budget = format_fraction((hpo.pilot or Pilot()).budget)
+    return (
+        f"The pilot decides how large the search is: both may cost {budget} of training all {hpo.step1.trials} trials "
+        f"on everything, and at most {candidates(hpo)} are trained in step 2."
+    )
+
+
+def _pilot(hpo: Hpo) -> float:
+    """Trainings on everything that the smallest pilot is worth: all configurations twice, and at twice the share."""
+    if hpo.pilot is None or not isinstance(hpo.step1.subset, float):
+        return 0.0
+    share = hpo.step1.subset
+    each = 4 * share if 2 * share <= 1 else 2 * share
+    return min(hpo.pilot.configurations, hpo.step1.trials) * each
