@@ -53,6 +53,7 @@ HEAVY = {
     "anemoi",
     "boto3",
     "botocore",
+    "cmaes",
     "ecflow",
     "fastapi",
     "httpx",

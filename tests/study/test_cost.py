@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-from ml_suite.study import cost, speed
+from ml_suite.study import chooser, cost, speed
 from ml_suite.study.contract import Rungs, TrialState
 from ml_suite.study.cost import Extent
 from ml_suite.study.speed import Rate
@@ -127,12 +127,16 @@ def test_before_step_2_the_one_step_is_unknown() -> None:
     assert found.seconds == 1.0
 
 
-def test_one_step_has_the_epochs_of_step_1_as_in_a_quote() -> None:
+def test_one_step_has_the_epochs_of_step_2_before_and_after() -> None:
     second = [result(i, 0.1, 2, seconds=20.0) for i in range(3)]
     found = cost.account(plan(trials=100, epochs={"step1": 5, "step2": 10}), [], second)
-    assert found.one_step_seconds == pytest.approx(100 * 10.0)
+    assert found.one_step_seconds == pytest.approx(100 * 20.0)
     extent = Extent(trials=100, subset=0.1, kept=3, epochs1=5, epochs2=10)
-    assert cost.quote(extent, Rate(0.0, 10.0)).one_step_seconds == pytest.approx(100 * 10.0)
+    quoted = cost.quote(extent, Rate(0.0, 10.0))
+    assert quoted.one_step_seconds == pytest.approx(100 * 20.0)
+    aim = chooser.Aim(100, 10, 0.1, 0.1, 0.9, first=0.1, epochs=10 / 5)
+    assert chooser.one_step(aim, Rate(0.0, 10.0)) == quoted.one_step_seconds
+    assert chooser.price(aim, Rate(0.0, 10.0), 0.0, 0.1, 3) == pytest.approx(quoted.share)
 
 
 def test_each_part_of_a_pilot_counts_though_they_train_the_same_trials() -> None:

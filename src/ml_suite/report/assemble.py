@@ -108,7 +108,8 @@ def cost_model(
         return None
     each = cost.one_step_seconds / plan.trials
     mean = sum(first) / len(first) / each
-    shorter = epochs_left(plan.rungs, plan.epochs.get("step1", 1))
+    epochs = plan.epochs.get("step1", 1)
+    shorter = epochs / max(1, plan.epochs.get("step2", 1)) * epochs_left(plan.rungs, epochs)
     expected = plan.subset * shorter
     finished = len(first) >= plan.trials and chosen is not None and len(second) >= len(chosen.candidates)
     return CostModel(

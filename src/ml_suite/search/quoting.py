@@ -74,7 +74,7 @@ def _pilot(aim: Aim, rate: speed.Rate) -> list[cost.Line]:
 
 def _between(aim: Aim, rate: speed.Rate) -> cost.Quote:
     """Quote a search that the pilot chooses: from the cheapest one to the budget."""
-    one_step = aim.trials * (rate.full + rate.overhead)
+    one_step = chooser.one_step(aim, rate)
     least = budget.least(aim, rate) * one_step
     most = max(least, aim.budget * one_step)
     line = cost.Line(

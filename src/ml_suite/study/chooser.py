@@ -164,10 +164,9 @@ def after(sizes: Sequence[Sized], aim: Aim, rate: Rate | None, spent: float, sca
     # twice at the largest share so far, once at twice that
     each = aim.configurations * (largest * rate.full + rate.overhead)
     more = each + aim.configurations * (2 * largest * rate.full + rate.overhead)
-    one_step = aim.trials * (rate.full + rate.overhead)
     step1 = aim.trials * (largest * rate.full + rate.overhead) * aim.left
     least = step1 + aim.trainings(FEW) * _candidate(aim, rate)
-    most = SAFE * aim.budget * one_step
+    most = SAFE * aim.budget * one_step(aim, rate)
     if 2 * largest > 0.5 or spent + more > min(PART * most, most - least):
         return decision
     return Part(largest, 1)
@@ -234,12 +233,11 @@ def _anchors(sizes: Sequence[Sized], aim: Aim, rate: Rate, spent: float) -> Part
 
 def affordable(aim: Aim, rate: Rate, spent: float, share: float) -> int:
     """Trainings on everything that the budget has room for beside a search."""
-    one_step = aim.trials * (rate.full + rate.overhead)
     search = aim.trials * (share * rate.full + rate.overhead) * aim.left
     candidates = aim.trainings(aim.kept or FEW) * _candidate(aim, rate)
-    most = SAFE * aim.budget * one_step
+    most = SAFE * aim.budget * one_step(aim, rate)
     allowed = min(most - spent - search - candidates, 0.22 * most)
-    return max(0, min(ANCHORS, int(allowed / (rate.full + rate.overhead))))
+    return max(0, min(ANCHORS, int(allowed / (rate.full * aim.epochs + rate.overhead))))
 
 
 def _saturated(sizes: Sequence[Sized], confidence: float) -> bool:
@@ -286,8 +284,13 @@ def price(aim: Aim, rate: Rate, spent: float, share: float, kept: int) -> float:
 
 def part(aim: Aim, rate: Rate, spent: float) -> float:
     """Work as a part of the one step's."""
-    one_step = aim.trials * (rate.full + rate.overhead)
-    return spent / one_step if one_step > 0 else math.inf
+    whole = one_step(aim, rate)
+    return spent / whole if whole > 0 else math.inf
+
+
+def one_step(aim: Aim, rate: Rate) -> float:
+    """Work of training every trial once on everything, like a candidate."""
+    return aim.trials * (rate.full * aim.epochs + rate.overhead)
 
 
 def _candidate(aim: Aim, rate: Rate) -> float:

@@ -3,11 +3,11 @@
 The cost of two steps as a part of the cost of one is, with `n` trials on a part `p` of the data, `k` of them trained on
 everything `r` times, `e1` and `e2` epochs, and `x` seconds for `e1` epochs on everything::
 
-    C / X = [n (p x + c0) s + k r x e2 / e1 + pilot] / (n x)
+    C / X = [n (p x + c0) s + k r x e2 / e1 + pilot] / (n x e2 / e1)
 
 `c0` is what a trial costs whatever its data: start, setup, judging on the same validation data after every epoch. The
 formula of Yu et al. (2023) lacks it, and is 30 times too low for their smallest subset. `s` is the part of the epochs
-that rungs leave. The one step is every trial trained once on everything.
+that rungs leave. The one step is every trial trained once on everything, like a candidate.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Quote(Document):
     seconds: float
     """Of all lines."""
     one_step_seconds: float
-    """Every trial trained once on everything."""
+    """Every trial trained once on everything, with the epochs of step 2."""
     share: float
     """Cost of the study as a part of the one step's."""
     full_seconds: float
@@ -173,7 +173,7 @@ def quote(extent: Extent, rate: Rate, pilot: Sequence[Line] = (), gpus: int = 0)
     ]
     seconds = sum(line.seconds for line in lines)
     least = [line.seconds if line.least is None else line.least for line in lines]
-    one_step = extent.trials * (rate.full + rate.overhead)
+    one_step = extent.trials * full
     return Quote(
         lines=lines,
         seconds=seconds,
@@ -208,7 +208,7 @@ def account(
 
     Notes
     -----
-    The one step trains every trial once on everything, with the epochs of step 1. It is estimated from complete
+    The one step trains every trial once on everything, with the epochs of step 2. It is estimated from complete
     trainings of step 2: candidates may be larger or smaller networks than the average trial, so where parameters are
     known, seconds are fitted to them and added up over all trials; else the mean is taken (*number of trials x mean
     time of a complete candidate of step 2*).
@@ -218,8 +218,6 @@ def account(
     lines = [_line(part, results, (gpus or {}).get(part, 0)) for part, results in parts.items()]
     seconds = sum(line.seconds for line in lines)
     one_step, method = _one_step(step1, step2, plan.trials if plan else 0)
-    if one_step is not None and plan is not None:
-        one_step *= plan.epochs.get("step1", 1) / plan.epochs.get("step2", 1)
     return Cost(
         lines=lines,
         seconds=seconds,
