@@ -4,7 +4,7 @@
 usage: ci/bench/certificate.py [--quick] [--data NAME ...] [--seeds N]
 
 The truth: every one of 400 small networks trained on everything, the best of them with several seeds. Then for each
-seed a pilot, `subset: auto` and `keep: auto` within 10 % of the cost of the one step, step 1 with rungs, step 2 with
+seed a pilot, `subset: auto` and `keep: auto` within 10 % of the cost of the one step, rungs in both steps, and
 replicates of the finalists, all with trainings of their own. A case is covered when the realised regret lies in the
 interval that the pilot predicted. Prints a line for each case, and::
 
@@ -32,11 +32,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from nets import DATA, SPACE, Nets, Trained
 
-from ml_suite.study import certificate, chooser, cost, evidence, halving, speed
+from ml_suite.study import certificate, chooser, cost, evidence, halving, payable, ranking, speed
 from ml_suite.study.certificate import Certificate
 from ml_suite.study.chooser import Aim, Decision, Part
 from ml_suite.study.contract import (
     Choice,
+    Cuts,
     HistoryPoint,
     Rungs,
     SearchPlan,
@@ -44,10 +45,13 @@ from ml_suite.study.contract import (
     TrialResult,
     TrialState,
 )
-from ml_suite.study.halving import Course, End
+from ml_suite.study.halving import Course
 
 VALIDATED = ("aerosol", "evaporation", "digits")
 RUNGS = Rungs(at=[3, 6, 12], keep=0.5, cohort=16)
+CUTS = Cuts(at=[12, 18], keep=0.5)
+"""Among the candidates of step 2."""
+FINALISTS, REPLICATES = 3, 2
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 FULL = 1000
 """Seeds of the truth begin here."""
@@ -78,6 +82,8 @@ class Case:
     kept: int
     regret: float
     """1 is the best."""
+    candidates: float
+    """Regret of the best candidate: what no naming could better."""
     high: float
     """Upper end of the predicted interval."""
     judged: float
@@ -110,13 +116,17 @@ class Truth:
 
     def ranked(self) -> list[int]:
         """Trials by mean value."""
-        return sorted(self.values, key=lambda i: statistics.fmean(self.values[i]))
+        return sorted(self.values, key=self.mean)
+
+    def mean(self, trial: int) -> float:
+        """Mean value of a trial over its trainings so far."""
+        return statistics.fmean(self.values[trial])
 
     def regret(self, trial: int) -> float:
         """Value of a trial relative to the best; it is trained as often as those."""
         for seed in range(len(self.values[trial]) + 1, 8 if self.setting.trials > 100 else 3):
             self.values[trial].append(self._one(trial, seed))
-        return statistics.fmean(self.values[trial]) / self.best
+        return self.mean(trial) / self.best
 
     def lucky(self) -> float:
         """Regret of the best single training, which is what one step would name."""
@@ -144,24 +154,29 @@ class Searcher:
             regret=setting.accepted,
             confidence=setting.confidence,
             first=chooser.first_share(nets.data.samples, nets.data.batch),
-            extra=2,
-            finalists=2,
-            replicates=2,
+            extra=FINALISTS * (REPLICATES - 1),
+            finalists=FINALISTS,
+            replicates=REPLICATES,
             left=cost.epochs_left(RUNGS, nets.data.epochs),
+            cuts=CUTS,
+            length=nets.data.epochs,
         )
 
     def run(self, truth: Truth) -> Case:
         """Pilot, step 1, step 2, and what is said of them."""
         parts, decision = self._pilot()
         option = decision.option
-        share, kept = (option.share, option.kept) if option else (self.aim.first, 4)
+        share, planned = (option.share, option.kept) if option else (self.aim.first, 4)
         first = self._step1(share)
+        rate = speed.fitted(parts, "minimize")
+        assert rate is not None
+        spent = payable.Spent(parts, share, first, speed.wall)
+        kept = payable.kept(self.aim, rate, spent, planned, decision.good, "minimize")
         usable = sorted((r for r in first if r.state is TrialState.COMPLETE), key=lambda r: r.value or 0.0)
         second = self._step2([r.trial for r in usable[:kept]])
-        final = [r for r in second if r.trial in {s.trial for s in second if s.replicate}]
         means = {
-            t: statistics.fmean(r.value or 0.0 for r in final if r.trial == t)
-            for t in {r.trial for r in final}
+            t: ranking.judged({r.replicate: r.value or 0.0 for r in second if r.trial == t})
+            for t in {r.trial for r in second if r.replicate}
         }
         winner = min(means, key=lambda t: means[t])
         told = self._certificate(share, kept, parts, first, second, winner)
@@ -171,6 +186,7 @@ class Searcher:
             share=share,
             kept=kept,
             regret=truth.regret(winner),
+            candidates=min(truth.mean(r.trial) for r in second) / truth.best,
             high=told.regret.high if told.regret else float("nan"),
             judged=told.realised.high if told.realised else float("nan"),
             cost=sum(self.spent.values()) / truth.one_step,
@@ -182,7 +198,7 @@ class Searcher:
     def _pilot(self) -> tuple[dict[tuple[float, int], list[TrialResult]], Decision]:
         parts: dict[tuple[float, int], list[TrialResult]] = {}
         while True:
-            sizes, scale = evidence.gather(parts, "minimize")
+            sizes, scale = evidence.gather(parts, "minimize", (), RUNGS, CUTS)
             rate = speed.fitted(parts, "minimize")
             asked = chooser.after(sizes, self.aim, rate, self.spent["pilot"], scale)
             if isinstance(asked, Decision):
@@ -203,23 +219,23 @@ class Searcher:
         for start in range(0, self.setting.trials, RUNGS.cohort):
             cohort = [i for i in every[start : start + RUNGS.cohort]]
             found = {i: self.nets.train(i, share, draw, 100 + draw) for i in cohort}
-            courses = {i: Course(points(found[i]), End.RUNNING) for i in cohort}
-            ends = pruned(courses)
-            for i in cohort:
-                until = ends.get(i, len(found[i].history))
-                self.spent["step1"] += found[i].seconds * until / len(found[i].history)
-                results.append(result(i, 1, found[i], until=until, cut=i in ends))
+            ends = halving.ends({i: Course(points(found[i])) for i in cohort}, RUNGS, "minimize")
+            results += [result(i, 1, found[i], until=ends.get(i)) for i in cohort]
+        self.spent["step1"] += sum(r.seconds for r in results)
         return results
 
     def _step2(self, candidates: Sequence[int]) -> list[TrialResult]:
-        results = [self._full(i, 0) for i in candidates]
-        best = sorted(results, key=lambda r: r.value or 0.0)[: self.aim.finalists]
-        return [*results, *(self._full(r.trial, 1) for r in best)]
+        found = {i: self._full(i, 0) for i in candidates}
+        ends = halving.ends({i: Course(points(f)) for i, f in found.items()}, CUTS, "minimize")
+        results = [result(i, 2, f, until=ends.get(i)) for i, f in found.items()]
+        best = ranking.rank(results, "minimize")[:FINALISTS]
+        again = range(1, REPLICATES)
+        results += [result(r.trial, 2, self._full(r.trial, n), n) for r in best for n in again]
+        self.spent["step2"] += sum(r.seconds for r in results)
+        return results
 
-    def _full(self, trial: int, replicate: int) -> TrialResult:
-        found = self.nets.train(trial, 1.0, 0, 200 + 10 * self.seed + replicate)
-        self.spent["step2"] += found.seconds
-        return result(trial, 2, found, replicate)
+    def _full(self, trial: int, replicate: int) -> Trained:
+        return self.nets.train(trial, 1.0, 0, 200 + 10 * self.seed + replicate)
 
     def _certificate(
         self,
@@ -253,12 +269,12 @@ class Searcher:
 
 
 def result(
-    trial: int, step: int, found: Trained, replicate: int = 0, until: int | None = None, cut: bool = False
+    trial: int, step: int, found: Trained, replicate: int = 0, until: int | None = None
 ) -> TrialResult:
-    """Training as a result of a study."""
+    """Training as a result of a study, cut after UNTIL epochs."""
     value = min(found.history[:until])
     finite = value < float("inf")
-    good = TrialState.PRUNED if cut else TrialState.COMPLETE
+    good = TrialState.COMPLETE if until is None else TrialState.PRUNED
     return TrialResult(
         study="bench",
         trial=trial,
@@ -268,6 +284,8 @@ def result(
         params={},
         metric="val_loss",
         value=value if finite else None,
+        history=points(found)[:until],
+        epochs=until or len(found.history),
         parameters=found.parameters,
         seconds=found.seconds * (until or len(found.history)) / len(found.history),
         started=WHEN,
@@ -282,22 +300,6 @@ def points(found: Trained) -> list[HistoryPoint]:
         HistoryPoint(epoch=e, step=e, value=v if v < float("inf") else 1e30)
         for e, v in enumerate(found.history)
     ]
-
-
-def pruned(whole: dict[int, Course]) -> dict[int, int]:
-    """Epochs after which the trials of a cohort are cut, given what they would reach."""
-    shown = {i: Course() for i in whole}
-    ends: dict[int, int] = {}
-    while True:
-        decision = halving.decide(shown, RUNGS, "minimize")
-        ends |= decision.pruned
-        for i in decision.pruned:
-            shown[i] = Course(shown[i].history, End.ENDED)
-        if not decision.train:
-            return ends
-        for i, until in decision.train.items():
-            history = whole[i].history[:until] if until else whole[i].history
-            shown[i] = Course(history, End.RUNNING if until and until < len(whole[i].history) else End.ENDED)
 
 
 def search_plan(setting: Setting, nets: Nets, share: float, kept: int) -> SearchPlan:
@@ -315,7 +317,7 @@ def search_plan(setting: Setting, nets: Nets, share: float, kept: int) -> Search
         shards=1,
         epochs={"step1": nets.data.epochs, "step2": nets.data.epochs},
         rungs=RUNGS,
-        choice=Choice(finalists=2, replicates=2),
+        choice=Choice(finalists=FINALISTS, replicates=REPLICATES, rungs=CUTS),
         trainer="mlp",
         software={},
     )
@@ -338,9 +340,10 @@ def searches(name: str, seeds: int, setting: Setting) -> list[Case]:
 def show(case: Case) -> None:
     """Print one case."""
     print(
-        f"{case.data:12} seed {case.seed}: {100 * case.share:g} %, keep {case.kept:2}: regret {case.regret:.3f}, "
-        f"predicted at most {1 + case.high:.3f}{'' if case.covered else ' MISSED'}, judged after step 2 "
-        f"{1 + case.judged:.3f}, cost {100 * case.cost:.1f} %, {case.verdict}; one step {case.lucky:.3f}",
+        f"{case.data:12} seed {case.seed}: {100 * case.share:g} %, keep {case.kept:2}: regret {case.regret:.3f} "
+        f"(best kept {case.candidates:.3f}), predicted at most {1 + case.high:.3f}"
+        f"{'' if case.covered else ' MISSED'}, judged after step 2 {1 + case.judged:.3f}, "
+        f"cost {100 * case.cost:.1f} %, {case.verdict}; one step {case.lucky:.3f}",
         flush=True,
     )
 

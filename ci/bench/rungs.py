@@ -27,10 +27,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from certificate import FULL, RUNGS, VALIDATED, Setting, Truth, points, pruned
+from certificate import FULL, RUNGS, VALIDATED, Setting, Truth, points
 from nets import DATA, Nets, Trained
 
-from ml_suite.study.halving import Course, End
+from ml_suite.study import halving
+from ml_suite.study.halving import Course
 
 PATIENCE = 5
 """Epochs of step 2 without a better value after which ours stops."""
@@ -71,7 +72,7 @@ def search(nets: Nets, truth: Truth, seed: int, share: float, keep: int) -> Case
     ends: dict[int, int] = {}
     for start in range(0, count, RUNGS.cohort):
         cohort = range(start, min(start + RUNGS.cohort, count))
-        ends |= pruned({i: Course(points(found[i]), End.RUNNING) for i in cohort})
+        ends |= halving.ends({i: Course(points(found[i])) for i in cohort}, RUNGS, "minimize")
     plain = sorted(found, key=lambda i: found[i].best)[:keep]
     left = sorted((i for i in found if i not in ends), key=lambda i: found[i].best)[:keep]
     full = [nets.train(i, 1.0, 0, FULL + 1) for i in left]
