@@ -11,6 +11,8 @@ import pytest
 from ml_suite.errors import StudyError
 from ml_suite.jobs import pilot as pilots
 from ml_suite.jobs import study as jobs
+from ml_suite.report.collect import collect as report
+from ml_suite.report.figures import figures
 from ml_suite.study import record
 from ml_suite.study.certificate import Certificate
 from ml_suite.study.contract import Selection, Shortlist, StudyPlan, TrialSpec
@@ -104,6 +106,7 @@ def test_subset_and_candidates_are_decided_and_the_search_runs_to_its_end(rig: R
     rig = auto(rig)
     rig.study("plan")
     assert not rig.job.tree.plan.exists()
+    assert "the pilot has not decided yet (family pilot)" in report(rig.job.resolved).missing
     rig.study("pilot")
     rig.study("judge")
     made = PilotDecision.load(rig.job.tree.pilot_decision)
@@ -116,6 +119,11 @@ def test_subset_and_candidates_are_decided_and_the_search_runs_to_its_end(rig: R
     kept = Shortlist.load(rig.job.tree.shortlist).candidates
     assert len(kept) == made.keep < candidates(hpo)
     assert winner.study == plan.study
+    told = report(rig.job.resolved)
+    assert told.cost is not None
+    assert told.cost.pilot is not None
+    assert told.cost.pilot.trainings == sum(part.trainings for part in made.parts)
+    assert "agreement" in {figure.id for figure in figures(told)}
     # the tasks before step 1 may run again, and nothing changes
     files = (rig.job.tree.plan, rig.job.tree.pilot_plan, rig.job.tree.pilot_decision)
     told = [path.read_bytes() for path in files]

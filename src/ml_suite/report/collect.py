@@ -130,7 +130,12 @@ def _missing(
 ) -> list[str]:
     searching = deployment.hpo is not None
     wanted = [
-        (plan or not searching, "the study is not planned yet (task plan)"),
+        (
+            plan or not searching,
+            "the pilot has not decided yet (family pilot)"
+            if tree.pilot_plan.exists()
+            else "the study is not planned yet (task plan)",
+        ),
         (
             tree.shortlist.exists() or not searching,
             "step 1 is not finished: there is no shortlist (task shortlist)",
