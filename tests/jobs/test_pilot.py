@@ -248,3 +248,16 @@ def test_a_search_without_a_pilot_has_a_certificate_of_step_2(rig: Rig) -> None:
     made = Certificate.load(rig.job.tree.certificate)
     assert made.verdict == "not judged"
     assert made.pilot_trainings == 0
+
+
+def test_a_pilot_that_is_asked_for_after_the_search_costs_no_winner(
+    rig: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = changed(rig, None, {}, keep=2)
+    jobs.make_plan(rig.job)
+    through(rig)
+    winner = rig.job.tree.selection.read_bytes()
+    capsys.readouterr()
+    stated(rig).study("select")
+    assert "judged without the pilot: there is no pilot in" in capsys.readouterr().out
+    assert rig.job.tree.selection.read_bytes() == winner

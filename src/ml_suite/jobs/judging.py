@@ -112,13 +112,17 @@ def account(job: Job, plan: StudyPlan, found: Evidence) -> cost.Cost:
 
 
 def _parts(job: Job) -> piloting.Parts:
-    """Results of the pilot that the study was decided by; none without one."""
+    """Results of the pilot that the study was judged by; none without one: a winner is not lost for want of it."""
     hpo = job.deployment.hpo
     if hpo is None or not piloting.wanted(hpo):
         return {}
-    pilot = pilots.planned(job)
-    made = pilots.decision(job, pilot)
-    return pilots.parts(job, pilot, made) if made else {}
+    try:
+        pilot = pilots.planned(job)
+        made = pilots.decision(job, pilot)
+        return pilots.parts(job, pilot, made) if made else {}
+    except StudyError as error:
+        print(f"judged without the pilot: {error.message}", flush=True)
+        return {}
 
 
 def _require_same(job: Job, pilot: DatedPilot) -> None:
