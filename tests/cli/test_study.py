@@ -14,6 +14,7 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -313,3 +314,54 @@ def test_a_control_that_beats_the_winner_is_told(tmp_path: Path) -> None:
     assert told["doubt"].startswith(
         "trial 3, a control from the middle of step 1, reached 0.4, which is better"
     )
+
+
+def second_step(folder: Path, trained: list[tuple[int, int]], **changes: Any) -> str:
+    """What is told of step 2 of a study of eight trials, of which some are TRAINED: trial and replicate."""
+    made = study_plan(trials=8, space={"x": {"int": [0, 99]}}, **changes)
+    first = [result(i, i / 10, study=made.study, params={"x": 10 * i}) for i in range(8)]
+    chosen = two_step.shortlist(made, first)
+    made.save(folder / "plan.json")
+    chosen.save(folder / "shortlist.json")
+    drawn = [c.trial for c in chosen.candidates if c.role == "narrowed"]
+    for trial, seed in trained:
+        number = trial if trial >= 0 else drawn[-trial - 1]
+        one = result(number, 0.5 + trial / 10, step=2, replicate=seed, study=made.study)
+        record.append(folder / "step2" / "0.jsonl", one)
+    return words.facts(look(Folder(folder)))["step 2"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "changes", "words"),
+    [
+        ([], {"keep": 1}, "0 of 1 training (1 candidate): none yet"),
+        ([(0, 0)], {"keep": 1}, "1 of 1 training (1 candidate): 1 complete"),
+        (
+            [(0, 0), (1, 0)],
+            {"keep": 2, "choice": Choice(controls=1, finalists=1, replicates=3)},
+            "2 of 5 trainings (2 candidates, 1 control, 2 with other seeds): 2 complete",
+        ),
+        # trials 2 and 3, and the other seeds of trial 1, are of the time when more were kept
+        (
+            [(0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (1, 1)],
+            {"keep": 2, "choice": Choice(finalists=1, replicates=2)},
+            "3 of 3 trainings (2 candidates, 1 with other seeds): 3 complete; 3 more of an earlier choice",
+        ),
+        (
+            [(0, 0), (-1, 0)],
+            {"keep": 2, "choice": Choice(narrow=3)},
+            "2 of 4 trainings (1 candidate, 3 drawn between the best of step 1): 2 complete",
+        ),
+    ],
+)
+def test_what_is_trained_in_step_2_is_counted_in_words(
+    trained: list[tuple[int, int]], changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    assert second_step(tmp_path, trained, **changes) == words
+
+
+def test_a_trial_of_a_narrower_search_has_a_short_name(tmp_path: Path) -> None:
+    second_step(tmp_path, [(0, 0), (-2, 0)], keep=2, choice=Choice(narrow=3))
+    listed = typed("trials", tmp_path, "--step", 2).stdout
+    assert re.search(r"2 +new 1 +complete", listed)
+    assert json.loads(typed("trials", tmp_path, "--step", 2, "--json").stdout)[0]["trial"] > 10_000_000

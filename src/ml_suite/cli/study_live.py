@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _EVERY = 10.0
 """Seconds between two plain lines of a stage."""
 _BAR = 30
+_ENOUGH = 0.03
+"""Share of the work by which the rest is judged: workers need some seconds to begin."""
 
 
 class View(Protocol):
@@ -40,7 +42,7 @@ def left(progress: Progress) -> float | None:
     Trainings differ in length, and those that stop early are not foreseen: it is an estimate.
     """
     done = progress.share - progress.begun
-    return progress.seconds * (1 - progress.share) / done if done > 0.01 and progress.share < 1 else None
+    return progress.seconds * (1 - progress.share) / done if done >= _ENOUGH and progress.share < 1 else None
 
 
 def title(stage: str) -> str:

@@ -69,7 +69,7 @@ def facts(known: Known) -> dict[str, str]:
     from ml_suite.study.two_step import account, rank
 
     plan = known.plan
-    first, second = known.of_step(1), known.of_step(2)
+    first = known.of_step(1)
     found = {"study": f"{plan.study}  {plan.metric}, {plan.direction}d, trainer {plan.trainer}"}
     found["step 1"] = f"{len(first):,} of {plan.trials:,} trials: {states(account(first)) or 'none yet'}"
     if known.selection is None and (best := rank(first, plan.direction)[:1]):
@@ -77,7 +77,7 @@ def facts(known: Known) -> dict[str, str]:
             f"{number(best[0].value, 6)} (trial {called(best[0].trial)}: {params(best[0].params)})"
         )
     if known.shortlist is not None:
-        found["step 2"] = f"{candidates(known)}: {states(account(second)) or 'none yet'}"
+        found["step 2"] = candidates(known)
     if known.selection is not None:
         found |= winner(known.selection, known.network)
     if known.cost is not None:
@@ -89,18 +89,38 @@ def facts(known: Known) -> dict[str, str]:
 
 
 def candidates(known: Known) -> str:
-    """Write how many trainings of step 2 have ended, and of what."""
+    """Write how many trainings of step 2 have ended, of what and how."""
+    from ml_suite.study.two_step import account
+
     chosen = known.shortlist.candidates if known.shortlist else []
     choice = known.plan.choice
     controls = sum(c.role == "control" for c in chosen)
     drawn = sum(c.role == "narrowed" for c in chosen)
-    others = len(chosen) - controls - drawn
     more = min(choice.finalists, len(chosen) - controls) * (choice.replicates - 1)
-    parts = [several(others, "candidate")]
+    parts = [several(len(chosen) - controls - drawn, "candidate")]
     parts += [f"{drawn:,} drawn between the best of step 1"] if drawn else []
     parts += [several(controls, "control")] if controls else []
     parts += [f"{more:,} with other seeds"] if more else []
-    return f"{len(known.of_step(2)):,} of {several(len(chosen) + more, 'training')} ({', '.join(parts)})"
+    second = known.of_step(2)
+    wanted = {(c.trial, 0) for c in chosen} | _again(known)
+    ended = [r for r in second if (r.trial, r.replicate) in wanted]
+    text = f"{len(ended):,} of {several(len(chosen) + more, 'training')} ({', '.join(parts)})"
+    earlier = f"; {len(second) - len(ended):,} more of an earlier choice" if len(second) > len(ended) else ""
+    return f"{text}: {states(account(ended)) or 'none yet'}{earlier}"
+
+
+def _again(known: Known) -> set[tuple[int, int]]:
+    """Trainings of finalists with other seeds; none before it is known who they are."""
+    from ml_suite.errors import StudyError
+    from ml_suite.study.two_step import finalists
+
+    if known.shortlist is None:
+        return set()
+    try:
+        trials = finalists(known.plan, known.shortlist, known.of_step(2))
+    except StudyError:
+        return set()
+    return {(trial, seed) for trial in trials for seed in range(1, known.plan.choice.replicates)}
 
 
 def winner(selection: Selection, network: Network | None) -> dict[str, str]:

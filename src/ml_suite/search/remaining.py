@@ -13,7 +13,7 @@ from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.contract import TrialResult, TrialState
 from ml_suite.study.stage import Task
 
-_ENOUGH = 0.01
+_ENOUGH = 0.03
 """Share of the work by which the rest is judged."""
 
 
