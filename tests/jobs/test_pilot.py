@@ -261,3 +261,17 @@ def test_a_pilot_that_is_asked_for_after_the_search_costs_no_winner(
     stated(rig).study("select")
     assert "judged without the pilot: there is no pilot in" in capsys.readouterr().out
     assert rig.job.tree.selection.read_bytes() == winner
+
+
+def test_without_numpy_beside_the_server_there_is_a_winner_and_no_certificate(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
+
+    monkeypatch.setattr("ml_suite.jobs.judging.certify", absent)
+    rig = changed(rig, None, {}, keep=2)
+    jobs.make_plan(rig.job)
+    through(rig)
+    assert "there is no certificate: numpy is not installed in" in capsys.readouterr().out
+    assert not rig.job.tree.certificate.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -87,19 +88,30 @@ def certificate(
     ----------
     costs
         What is known of its cost before it is spent.
+
+    Raises
+    ------
+    StudyError
+        If a package is missing.
     """
     aim = (job.deployment.hpo.pilot if job.deployment.hpo else None) or Pilot()
-    return certify(
-        plan,
-        found.pilot,
-        found.step1,
-        found.step2,
-        selection,
-        accepted=aim.regret,
-        confidence=aim.confidence,
-        share=spent.share if spent else None,
-        costs=[*costs, *(budget.overspent(aim.budget, spent) if found.pilot else [])],
-    )
+    try:
+        return certify(
+            plan,
+            found.pilot,
+            found.step1,
+            found.step2,
+            selection,
+            accepted=aim.regret,
+            confidence=aim.confidence,
+            share=spent.share if spent else None,
+            costs=[*costs, *(budget.overspent(aim.budget, spent) if found.pilot else [])],
+        )
+    except ModuleNotFoundError as error:
+        raise StudyError(
+            f"there is no certificate: {error.name} is not installed in {sys.prefix}",
+            "Install it there: pip install 'ml-suite[study]'",
+        ) from error
 
 
 def account(job: Job, plan: StudyPlan, found: Evidence) -> cost.Cost:

@@ -265,8 +265,8 @@ def _certificate(
     """Leave the certificate; returns what it says, or why there is none: a winner is not lost for want of it."""
     try:
         made = judging.certificate(job, plan, found, selection, spent)
-    except ModuleNotFoundError as error:
-        return f"no certificate: {error.name} is not installed"
+    except StudyError as error:
+        return f"{error.message}; {error.hint}"
     made.save(job.tree.certificate)
     return made.sentence
 
