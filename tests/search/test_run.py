@@ -126,12 +126,19 @@ def _lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def test_a_metric_that_the_trainer_does_not_have_ends_it_at_the_first_trial(tmp_path: Path) -> None:
-    path = study(tmp_path, ("metric: val_loss", "metric: val_los"))
-    with pytest.raises(StudyError, match=r"never reported the metric 'val_los'; it reported .*val_loss"):
+def test_a_metric_that_a_program_does_not_report_ends_it_at_the_first_trial(tmp_path: Path) -> None:
+    samples(tmp_path / "small.npz", 60)
+    (tmp_path / "train.py").write_text(PROGRAM)
+    path = tmp_path / "study.yaml"
+    path.write_text(COMMAND.replace("metric: error", "metric: skill"))
+    with pytest.raises(
+        StudyError,
+        match=r"trial \d+: the training never reported the metric 'skill'; it reported error, samples",
+    ):
         ran(path)
+    assert len(record.read(tmp_path / "study" / "step1" / "0-of-1.jsonl")) == 1
     # the cure makes it another study, and nothing was finished
-    path.write_text(path.read_text().replace("val_los\n", "val_loss\n"))
+    path.write_text(COMMAND)
     freeze.settle(freeze.freeze(path, tmp_path / "study"))
 
 
