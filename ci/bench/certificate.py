@@ -48,7 +48,7 @@ from ml_suite.study.contract import (
 from ml_suite.study.halving import Course
 
 VALIDATED = ("aerosol", "evaporation", "digits")
-RUNGS = Rungs(at=[3, 6, 12], keep=0.5, cohort=16)
+RUNGS = Rungs(at=[2, 4, 12], keep=0.5, cohort=16)
 CUTS = Cuts(at=[12, 18], keep=0.5)
 """Among the candidates of step 2."""
 FINALISTS, REPLICATES = 3, 2
