@@ -68,6 +68,12 @@ def test_places_are_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             "14:51",
             "a trial has 20 epochs, so that it cannot be cut after 20",
         ),
+        (
+            "keep: 25%",
+            "keep: 25%, rungs: {at: [4, 8]}, finalists: 2, replicates: 2",
+            "15:54",
+            "2 finalists cannot be chosen of 1 candidates that rungs leave of 2",
+        ),
         ("keep: 25%", "keep: 25%, rungs: {at: [20]}", "15:35", "a candidate has 20 epochs"),
         ("keep: 25%", "keep: 25%, rungs: {at: [4], cohort: 8}", "15:39", "unknown key 'cohort'"),
         ("epochs: 20", "trainer: command\n  command: ['{files}/a.py']", "8:13", "a.py is not under"),

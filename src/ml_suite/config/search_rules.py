@@ -190,9 +190,23 @@ def _finals(data: Data) -> Iterator[Problem]:
         return
     narrow, finalists, controls = (_whole(step2.get(key)) for key in ("narrow", "finalists", "controls"))
     candidates = narrow + 1 if narrow else keep
-    if keep and finalists and finalists > candidates:
-        message = f"{finalists} finalists cannot be chosen of {candidates} candidates"
-        yield Problem(("hpo", "step2", "finalists"), message, f"write at most {candidates}")
+    left = _left(candidates, step2.get("rungs"))
+    if keep and finalists and finalists > left:
+        which = "candidates" if left == candidates else f"candidates that rungs leave of {candidates}"
+        message = f"{finalists} finalists cannot be chosen of {left} {which}"
+        yield Problem(("hpo", "step2", "finalists"), message, f"write at most {left}")
     if keep and controls and controls > trials - keep:
         message = f"{controls} controls cannot be chosen of the {trials - keep} trials that are not kept"
         yield Problem(("hpo", "step2", "controls"), message, f"write at most {trials - keep}")
+
+
+def _left(candidates: int, rungs: Any) -> int:
+    """Candidates that are trained to their end."""
+    at, keep = _get(rungs, "at"), _get(rungs, "keep")
+    try:
+        share = 0.5 if keep is None else quantities.fraction(keep)
+    except ValueError:
+        return candidates
+    for _ in at if isinstance(at, list) else ():
+        candidates = math.ceil(round(share * candidates, 9))
+    return candidates
