@@ -17,6 +17,8 @@ pytestmark = [pytest.mark.twin, pytest.mark.anemoi, pytest.mark.timeout(1200)]
 LONGER = (
     ("epochs: 2, shards: 6", "epochs: 400, shards: 6"),
     ("trials: 24", "trials: 12"),
+    ("rungs: {at: [1], cohort: 4}, trial_walltime: 5m", "trial_walltime: 14m"),
+    ("patience: 200 steps, ", ""),
     ("keep: 17%", "keep: 25%"),
 )
 THERE = (

@@ -96,7 +96,7 @@ def test_the_study_ends_with_registered_results_of_all_machines(europe: Europe) 
     told = json.loads(europe.ops("ml-suite status europe --json"))
     assert told["outcome"] == "complete", told
     report = europe.ops("ml-suite report europe")
-    assert "24 planned: 24 complete" in report
+    assert "24 planned: 12 complete, 12 pruned" in report
     assert "4 planned: 4 complete" in report
     lineage = europe.ops("ml-suite lineage europe --verify")
     assert "run step 2" in lineage
@@ -136,10 +136,15 @@ def test_every_job_was_submitted_once(europe: Europe) -> None:
 
 
 def test_the_table_is_the_one_of_a_single_machine(europe: Europe) -> None:
-    europe.operator.deploy("alone", alone=True)
+    # a pilot judges a search that is stated, and changes nothing of it
+    piloted = ("hpo:\n", "hpo:\n  pilot: {configurations: 8}\n")
+    europe.operator.deploy("alone", piloted, alone=True)
     europe.operator.until("/alone/lag")
     one, other = europe.operator.tables("europe"), europe.operator.tables("alone")
     assert one == other
+    told = json.loads(europe.ops("cat ~/ml-suite/work/suites/alone/once/study/certificate.json"))
+    assert told["pilot_trainings"] >= 16
+    assert told["sentence"]
     assert [len(table.splitlines()) for table in one] == [1 + 24, 1 + 4]
 
 
@@ -157,8 +162,10 @@ hpo:
   metric: val_multi_dataset_loss_epoch
   space:
     training.optimization.lr: {{log: [1.0e-3, 3.0e-2]}}
-  step1: {{trials: 3, subset: 50%, epochs: 1, hosts: [lumi, leonardo, marenostrum5]}}
-  step2: {{keep: 34%, hosts: [jupiter]}}
+  step1:
+    {{trials: 4, subset: 50%, epochs: 2, shards: 2, hosts: [lumi, leonardo, marenostrum5],
+      rungs: {{at: [1], cohort: 2}}, patience: 1 epochs, trial_walltime: 10m}}
+  step2: {{keep: 1, patience: 20 steps, hosts: [jupiter]}}
 hosts:
   lumi:         {{account: project_465000000, limit: 1, server: "ecflow.ops.twin:3141"}}
   leonardo:     {{account: deste_340_26, limit: 1}}
@@ -177,6 +184,7 @@ def test_weights_trained_on_the_machines_are_registered(europe: Europe) -> None:
     assert told["weights"], told
     assert told["promoted"]
     assert told["metadata"]["host"] == "jupiter"
+    assert "4 planned: 2 complete, 2 pruned" in europe.ops("ml-suite report weights")
     assert "uuid inside the file" in europe.ops("ml-suite lineage weights --verify")
 
 
