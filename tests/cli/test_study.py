@@ -360,6 +360,23 @@ def test_what_is_trained_in_step_2_is_counted_in_words(
     assert second_step(tmp_path, trained, **changes) == words
 
 
+def test_all_studies_are_listed_without_a_name(tmp_path: Path) -> None:
+    assert typed("show").stdout.startswith("There is no study in ")
+    own(tmp_path)
+    typed("run", ".", "--shard", "1/2")
+    study_plan(trials=4).save(tmp_path / "home" / "studies" / "other" / "plan.json")
+    listed = typed("show").stdout
+    assert re.search(r"(?m)^other +0 of 4 trials of step 1$", listed)
+    assert re.search(r"(?m)^own +3 of 5 trials of step 1$", listed)
+    assert listed.endswith("Next: ml-suite study show other\n")
+    (tmp_path / "home" / "studies" / "other" / "plan.json").write_text("{")
+    assert "left out: " in typed("show").stderr
+    typed("run", ".")
+    assert re.search(r"(?m)^own +error [\d.]+ \(trial \d\)$", typed("show").stdout)
+    told = json.loads(typed("show", "--json").stdout)
+    assert [(one["done"], one["running"]) for one in told] == [(5, False)]
+
+
 def test_a_trial_of_a_narrower_search_has_a_short_name(tmp_path: Path) -> None:
     second_step(tmp_path, [(0, 0), (-2, 0)], keep=2, choice=Choice(narrow=3))
     listed = typed("trials", tmp_path, "--step", 2).stdout

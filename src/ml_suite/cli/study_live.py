@@ -155,7 +155,8 @@ def _row(progress: Progress, width: int) -> list[RenderableType]:
     seconds = left(progress)
     rest = Text(f"about {duration(seconds)} left" if seconds is not None else "", style="dim")
     if progress.done == progress.total:
-        rest = Text(f"done in {duration(progress.seconds)}", style="dim")
+        # what is recorded from earlier runs took no time in this one
+        rest = Text(f"done in {duration(progress.seconds)}" if progress.seconds >= 1 else "done", style="dim")
     return [Text(title(progress.stage), style="bold"), bar, counted, how, rest]
 
 

@@ -12,16 +12,20 @@ from ml_suite.cli.options import console, json_option, next_step, print_json, pr
 @click.command(
     epilog="""\b
 Examples:
+  ml-suite study show
   ml-suite study show aerosol
   ml-suite study show ~/studies/aerosol --json"""
 )
-@click.argument("name")
+@click.argument("name", required=False)
 @json_option
-def command(name: str, as_json: bool) -> None:
-    """Show the study NAME as far as it is: states, winner, cost and certificate.
+def command(name: str | None, as_json: bool) -> None:
+    """Show the study NAME as far as it is: states, winner, cost and certificate; without NAME list all studies.
 
     NAME is a study of this machine, a deployed suite, or a folder with a plan.json.
     """
+    if name is None:
+        _all(as_json)
+        return
     from rich.text import Text
 
     from ml_suite.cli import study_words as words
@@ -59,3 +63,42 @@ def command(name: str, as_json: bool) -> None:
     if known.selection is None:
         click.echo("There is no winner yet.")
     next_step("ml-suite study trials", name, "--top 10")
+
+
+def _all(as_json: bool) -> None:
+    """List the studies of this machine."""
+    from ml_suite.cli import say
+    from ml_suite.cli import study_words as words
+    from ml_suite.errors import StudyError
+    from ml_suite.home import home
+    from ml_suite.search import claim
+    from ml_suite.search.look import look, studies
+
+    known = []
+    for folder in studies():
+        try:
+            known.append(look(folder))
+        except StudyError as error:  # the others are as good as before
+            say(f"left out: {error.message}")
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": one.plan.suite,
+                    "study": one.plan.study,
+                    "folder": str(one.folder.root),
+                    "trials": one.plan.trials,
+                    "done": len(one.of_step(1)),
+                    "value": one.selection.value if one.selection else None,
+                    "running": bool(claim.holders(one.folder.root)),
+                }
+                for one in known
+            ]
+        )
+        return
+    if not known:
+        click.echo(f"There is no study in {home() / 'studies'}.")
+        next_step("ml-suite study run FILE")
+        return
+    print_table(words.facts_table({one.folder.root.name: words.brief(one) for one in known}))
+    next_step("ml-suite study show", known[0].folder.root.name)

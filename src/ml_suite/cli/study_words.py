@@ -88,6 +88,27 @@ def facts(known: Known) -> dict[str, str]:
     return found
 
 
+def brief(known: Known) -> str:
+    """Write on one line how far a study is."""
+    from ml_suite.search import claim
+
+    if known.selection is not None:
+        text = (
+            f"{known.plan.metric} {number(known.selection.value, 6)} (trial {called(known.selection.trial)})"
+        )
+    else:
+        text = f"{len(known.of_step(1)):,} of {several(known.plan.trials, 'trial')} of step 1"
+    holders = claim.holders(known.folder.root)
+    running = (
+        "running"
+        if any(holder.here for holder in holders)
+        else f"claimed on {holders[0].host}"
+        if holders
+        else ""
+    )
+    return ", ".join(filter(None, [text, running]))
+
+
 def candidates(known: Known) -> str:
     """Write how many trainings of step 2 have ended, of what and how."""
     from ml_suite.study.two_step import account

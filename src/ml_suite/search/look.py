@@ -59,11 +59,16 @@ def find(name: str) -> Folder:
         return own
     if (suite := _deployed(name)) is not None:
         return suite
-    known = sorted(p.parent.name for p in (home() / "studies").glob("*/plan.json"))
+    known = [folder.root.name for folder in studies()]
     raise MlSuiteError(
         f"there is no study {name!r}: neither a folder with a plan.json, nor one in {home() / 'studies'}",
         f"There are: {', '.join(known)}." if known else "Run: ml-suite study run FILE",
     )
+
+
+def studies() -> list[Folder]:
+    """Folders of the studies of this machine that have one by their name."""
+    return [Folder(path.parent) for path in sorted((home() / "studies").glob("*/plan.json"))]
 
 
 def _deployed(name: str) -> Folder | None:

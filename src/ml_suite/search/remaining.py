@@ -32,7 +32,8 @@ def seconds(known: Known, holder: Holder, now: datetime | None = None) -> float 
     left = sum(c for key, c in cost.items() if key not in ended)
     if done < _ENOUGH * sum(cost.values()):
         return None
-    return ((now or datetime.now(UTC)) - holder.since).total_seconds() * left / done
+    spent = max(0.0, ((now or datetime.now(UTC)) - holder.since).total_seconds())  # clocks may be set back
+    return spent * left / done
 
 
 def _tasks(known: Known, plan: ArrayPlan, holder: Holder) -> list[Task]:
