@@ -282,3 +282,39 @@ def test_reading_needs_the_standard_library_only() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("weights(16, [8], 4) == 172", True),
+        ("weights(16, units, 4) == 17 * 64 + 65 * 32 + 33 * 32 + 33 * 4", True),
+        ("weights(2, 5, 1, 2) == 15 + 30 + 6", True),
+        ("weights(2, [], 1) == 3", True),
+        ("weights(2, units[9], 1, 2) > 0", False),
+    ],
+)
+def test_the_size_of_a_dense_network_is_counted(text: str, holds: bool) -> None:
+    assert compile(text, NAMES)(VALUES) is holds
+
+
+@pytest.mark.parametrize(
+    "text", ["weights(16, 8, 4) > 0", "weights(16, ['a'], 4) > 0", "weights(-1, [8], 4) > 0"]
+)
+def test_a_network_of_no_size_has_no_answer(text: str) -> None:
+    with pytest.raises(ExpressionError, match="is no number of units or layers"):
+        compile(text, NAMES)(VALUES)
+
+
+def test_an_error_shows_the_place_below_the_text() -> None:
+    with pytest.raises(ExpressionError) as caught:
+        compile("layers > 2 and laers < 5", NAMES)
+    assert str(caught.value).splitlines() == [
+        "column 16: nothing is called 'laers'",
+        "  layers > 2 and laers < 5",
+        "                 ^",
+        "  Did you mean 'layers'?",
+    ]
+    with pytest.raises(ExpressionError) as caught:
+        compile("layers > 2\nand laers < 5", NAMES)
+    assert "^" not in str(caught.value)

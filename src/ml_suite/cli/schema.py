@@ -9,8 +9,7 @@ import click
     epilog="""\b
 Examples:
   ml-suite schema > .ml-suite/deployment.schema.json
-  ml-suite schema study > study.schema.json
-  ml-suite schema | jq '.properties | keys'"""
+  ml-suite schema study > study.schema.json"""
 )
 @click.argument("kind", type=click.Choice(["deployment", "study"]), default="deployment")
 def command(kind: str) -> None:

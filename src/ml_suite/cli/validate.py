@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 @click.command(
     epilog="""\b
 Examples:
-  ml-suite validate suites/demo/deployment.yaml
   ml-suite validate suites/demo --show-defaults
   ml-suite validate suites/aerosol/study.yaml"""
 )
