@@ -147,6 +147,27 @@ def test_a_size_that_no_network_has_is_refused_before_anything_trains(tmp_path: 
     assert "study.yaml:12:17: error: none of 10,000 trials that were drawn fulfils this constraint" in report
 
 
+@pytest.mark.parametrize(
+    ("filter_", "possible"),
+    [
+        ("parameters < 5", False),
+        ("parameters < 100 and layers == 1", True),
+        ("layers > 2", False),
+        ("units[1] > 0", True),
+        ("value < 0", True),
+    ],
+)
+def test_a_filter_that_no_trial_can_fulfil_is_found_before_anything_trains(
+    filter_: str, possible: bool, tmp_path: Path
+) -> None:
+    path = study(tmp_path, ("step2: {keep: 17%}", f"step2: {{keep: 17%, filter: '{filter_}'}}"))
+    if possible:
+        freeze.freeze(path, tmp_path / "study")
+        return
+    with pytest.raises(StudyError, match="none of the 12 trials that will be drawn fulfils the filter"):
+        freeze.freeze(path, tmp_path / "study")
+
+
 def test_the_size_of_what_a_program_trains_is_not_known_before(tmp_path: Path) -> None:
     (tmp_path / "train.py").touch()
     with pytest.raises(FileError) as caught:

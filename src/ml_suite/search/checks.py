@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 from ml_suite.config import metrics
 from ml_suite.config.findings import FileError, Finding, Severity
-from ml_suite.config.search_rules import SIZE
+from ml_suite.config.search_rules import RESULTS, SIZE
 from ml_suite.config.source import Keys, Source
 from ml_suite.config.study_file import StudyFile
+from ml_suite.errors import StudyError
 from ml_suite.search import samples
 from ml_suite.study import expressions, feasibility, trials
 from ml_suite.study.arrays import ArrayPlan
@@ -80,12 +82,12 @@ def of_samples(study: StudyFile, source: Source, table: samples.Table, tell: Tel
 
 
 def of_trials(plan: ArrayPlan) -> None:
-    """Draw some trials, and have the trainer read them.
+    """Draw some trials, and have the trainer read them; look whether any can become a candidate.
 
     Raises
     ------
     StudyError
-        If one cannot be.
+        If one cannot be, or none fulfils a filter that asks for nothing that only a training tells.
     """
     if plan.sampling.startswith(trials.OPTUNA):
         return
@@ -93,6 +95,26 @@ def of_trials(plan: ArrayPlan) -> None:
         params = trials.parameters(plan, trial)
         if plan.trainer == "mlp":
             settings.parse(params, plan.settings)
+    text = plan.choice.filter
+    if text is None:
+        return
+    fulfils = expressions.compile(text, [*plan.space, *RESULTS])
+    sized = plan.trainer == "mlp"
+    if not set(fulfils.names) <= {*plan.space, *([SIZE] if sized else [])}:
+        return
+    for trial in range(plan.trials):
+        params = trials.parameters(plan, trial)
+        if fulfils({**params, **({SIZE: _size(plan, params)} if sized else {})}):
+            return
+    raise StudyError(
+        f"none of the {plan.trials:,} trials that will be drawn fulfils the filter: {text}",
+        "Loosen hpo.step2.filter, or narrow hpo.space to what it asks for.",
+    )
+
+
+def _size(plan: ArrayPlan, params: Mapping[str, Any]) -> int:
+    chosen = settings.parse(params, plan.settings)
+    return settings.parameters(settings.sizes(chosen, *plan.arrays.shape))
 
 
 def _mlp(study: StudyFile) -> bool:
