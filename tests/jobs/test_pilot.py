@@ -275,3 +275,9 @@ def test_without_numpy_beside_the_server_there_is_a_winner_and_no_certificate(
     through(rig)
     assert "there is no certificate: numpy is not installed in" in capsys.readouterr().out
     assert not rig.job.tree.certificate.exists()
+
+
+def test_a_budget_that_no_pilot_is_within_is_refused_by_the_plan(rig: Rig) -> None:
+    with pytest.raises(StudyError, match="the budget is too small: pilot and cheapest search cost about"):
+        auto(rig, budget="20%").study("plan")
+    assert not rig.job.tree.pilot.exists()

@@ -10,11 +10,12 @@ from ml_suite.errors import StudyError
 from ml_suite.jobs.context import Job
 from ml_suite.jobs.planning import dataset_of
 from ml_suite.quantities import format_fraction
-from ml_suite.study import chooser, data, periods, piloting, trials
+from ml_suite.study import budget, chooser, data, periods, piloting, trials
 from ml_suite.study import planning as studies
 from ml_suite.study.contract import Choice, Layout, Rungs, Span, StudyPlan
 from ml_suite.study.dated import DatedPilot, Dates
 from ml_suite.study.periods import Calendar, Window
+from ml_suite.study.speed import Rate
 from ml_suite.trainers import anemoi, settings
 from ml_suite.trainers.settings import Settings
 
@@ -48,12 +49,15 @@ def pilot(job: Job) -> DatedPilot:
     Raises
     ------
     StudyError
-        As `search`; also if the subsets of a pilot cannot be read.
+        As `search`; also if the subsets of a pilot cannot be read, or no pilot is within its budget.
     """
     plan, dates = _search(job)
     hpo = _hpo(job)
     first = chooser.first_share(plan.samples["training"], _batch(piloting.drawn(plan)))
-    return DatedPilot(plan=plan, aim=piloting.aim(plan, hpo, first), dates=dates, most=studies.most_kept(hpo))
+    aim = piloting.aim(plan, hpo, first)
+    # what a training costs whatever its data is not known yet; it makes pilot and search dearer, never cheaper
+    budget.require_hope(aim, Rate(overhead=0.0, full=1.0, measured=False))
+    return DatedPilot(plan=plan, aim=aim, dates=dates, most=studies.most_kept(hpo))
 
 
 def _hpo(job: Job) -> Hpo:
