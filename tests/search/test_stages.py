@@ -101,6 +101,15 @@ def test_candidates_are_cut_together_whatever_was_trained_before(train: Train, t
     assert record.table(read) == record.table(whole)
 
 
+def test_a_cut_that_is_made_earlier_is_recorded_so(train: Train, tmp_path: Path) -> None:
+    late = Stage(name="step2", step=2, members="training", epochs=4, rungs=Cuts(at=[2], keep=0.5))
+    early = Stage(name="step2", step=2, members="training", epochs=4, rungs=Cuts(at=[1], keep=0.5))
+    assert sorted(r.epochs for r in train(tasks(4), late) if r.epochs) == [2, 2, 4, 4]
+    assert sorted(r.epochs for r in train(tasks(4), early) if r.epochs) == [1, 1, 4, 4]
+    read = record.merge((tmp_path / "s" / "step2").glob("*.jsonl"))
+    assert sorted(r.epochs for r in read if r.epochs) == [1, 1, 4, 4]
+
+
 def test_workers_are_not_started_for_each_trial(train: Train) -> None:
     assert len({r.metrics["pid"] for r in train(tasks(12))}) <= 2
 

@@ -111,6 +111,9 @@ def run_stage(
     with claim.claim(where, shard):
         results = _recorded(plan, where, stage, mine)
         run = _Run(plan, stage, folder, mine, results, progress)
+        if again := [r for key, r in run.results.items() if results[key] != r]:
+            with record.Record(where / f"{claim.name(shard)}.jsonl") as file:
+                file.add(again)  # cut by other rungs than before
         if run.left:
             own = Event()  # hands stop at its end, whoever asked for it
             make = hands.maker(plan, folder, stage, shard, own, environment, files, bench)
