@@ -125,6 +125,13 @@ def test_a_study_with_finished_trials_does_not_become_another_one(tmp_path: Path
     assert "run it again, or start anew: mv " in (caught.value.hint or "")
 
 
+def test_a_plan_is_described_on_one_line(tmp_path: Path) -> None:
+    plan = frozen(tmp_path).plan
+    assert freeze.described(plan) == "12 trials on 84 of 420 samples, 2 of them again on all"
+    plan = frozen(tmp_path, ("keep: 17%", "keep: 3, narrow: 5")).plan
+    assert freeze.described(plan).endswith("samples, then the best and 5 drawn between the best 3 on all")
+
+
 def test_patience_in_epochs_is_that_of_each_step(tmp_path: Path) -> None:
     plan = frozen(tmp_path, ("epochs: 6", "epochs: 6\n  patience: 2 epochs")).plan
     assert plan.patience == {"step1": 2 * 3, "step2": 2 * 14}

@@ -83,22 +83,18 @@ def _examined(file: Path, folder: Path | None) -> tuple[Frozen | None, list[Find
 def summary(frozen: Frozen) -> str:
     """Return what a study does, in one line."""
     from ml_suite.cli.study_words import several
+    from ml_suite.search.freeze import described
     from ml_suite.study import record
 
     hpo, plan = frozen.file.hpo, frozen.plan
     shares = {"subset": hpo.step1.subset, "keep": hpo.step2.keep}
     auto = [name for name, share in shares.items() if share == "auto"]
-    training = plan.members["training"].count
     if auto:
         words = [f"{several(plan.trials, 'trial')}, and a pilot says which {' and which '.join(auto)}"]
     else:
-        words = [
-            f"{several(plan.trials, 'trial')} on {plan.members['subset'].count:,} of {training:,} samples, "
-            f"{plan.keep:,} of them again on all"
-        ]
+        words = [described(plan)]
     choice = plan.choice
     words += [several(choice.controls, "control")] if choice.controls else []
-    words += [f"{choice.narrow:,} more drawn between the best"] if choice.narrow else []
     more = choice.finalists * (choice.replicates - 1)
     words += [f"{more:,} with other seeds"] if more else []
     paths = [path for stage in ("step1", "step2") for path in frozen.folder.records(stage)]

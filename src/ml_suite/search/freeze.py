@@ -156,6 +156,15 @@ def settle(frozen: Frozen) -> ArrayPlan:
     return plan
 
 
+def described(plan: ArrayPlan) -> str:
+    """Say on one line what a plan trains, where subset and keep are decided."""
+    part, whole = plan.members["subset"].count, plan.members["training"].count
+    first = f"{plan.trials:,} trials on {part:,} of {whole:,} samples"
+    if plan.choice.narrow is None:
+        return f"{first}, {plan.keep:,} of them again on all"
+    return f"{first}, then the best and {plan.choice.narrow:,} drawn between the best {plan.keep:,} on all"
+
+
 def load_plan(folder: Folder) -> ArrayPlan | None:
     """Return the frozen study of a folder; None if there is none.
 

@@ -107,10 +107,7 @@ def _run(frozen: Frozen, stop: Event, options: Options, bench: Bench) -> Selecti
     plan, folder = freeze.settle(frozen), frozen.folder
     if pilot:
         finish.certificate(frozen, plan, pilot=pilot).save(folder.certificate)
-    say(
-        f"study {plan.study}: {plan.trials:,} trials on {plan.members['subset'].count:,} of "
-        f"{plan.members['training'].count:,} samples, {plan.keep:,} of them again on all"
-    )
+    say(f"study {plan.study}: {freeze.described(plan)}")
     first = _step1(frozen, plan, work, options.shard or (0, 1))
     if shared:
         return None
