@@ -24,6 +24,7 @@ from ml_suite.report.page import render
 from ml_suite.report.predictions import hexagons, outputs
 from ml_suite.report.rows import top
 from ml_suite.report.study import report_of_study
+from ml_suite.report.words import bound, stated
 from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.contract import Selection
 from tests.report import synthetic
@@ -195,6 +196,9 @@ def test_the_certificate_is_shown_with_its_evidence(report: Report, drawn: dict[
     assert report.cost is not None
     assert report.cost.pilot is not None
     assert report.cost.pilot.trainings == found.pilot_trainings
+    # as in the sentence, nothing reads as if it were accepted that is not
+    assert f"at most {bound(found.regret.high, True)} (10 % is accepted)" in page.words
+    assert (bound(0.1002, True), stated(0.125, True), bound(0.0, True)) == ("10.1 %", "12.5 %", "0.1 %")
 
 
 def test_hexagons_keep_every_sample_near_its_place() -> None:

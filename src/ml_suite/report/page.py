@@ -17,7 +17,7 @@ from ml_suite.report.interactive import plots, thinned
 from ml_suite.report.model import Report
 from ml_suite.report.style import DARK, LIGHT, SCALE
 from ml_suite.report.summary import NOT_RUN
-from ml_suite.report.words import duration, headline, number, regret, tied, weights_line
+from ml_suite.report.words import bound, duration, headline, number, regret, stated, tied, weights_line
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -119,7 +119,15 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, duration=duration, text=rows.text, regret=regret, tied=tied)
+    environment.filters.update(
+        number=number,
+        duration=duration,
+        text=rows.text,
+        regret=regret,
+        bound=bound,
+        stated=stated,
+        tied=tied,
+    )
     return environment.get_template("page.html")
 
 

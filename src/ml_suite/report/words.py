@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ml_suite.evaluation.scores import mean_skill
 from ml_suite.report.model import Report
+from ml_suite.study.verdicts import upward
 
 
 def number(value: float | None, digits: int = 5) -> str:
@@ -32,6 +33,24 @@ def regret(value: float, relative: bool) -> str:
         return number(value, 3)
     percent = 100 * value
     return f"{percent:,.0f} %" if percent >= 10 else f"{number(percent, 2)} %"
+
+
+def bound(value: float, relative: bool) -> str:
+    """Write the end of an interval as the certificate's sentence does: rounded up.
+
+    >>> bound(0.0412, True), bound(0.1002, True), bound(0.0412, False)
+    ('4.2 %', '10.1 %', '0.0412')
+    """
+    return upward(max(0.001, value)) if relative else number(value, 3)
+
+
+def stated(value: float, relative: bool) -> str:
+    """Write what a study file says, as it says it.
+
+    >>> stated(0.125, True), stated(0.1, False)
+    ('12.5 %', '0.1')
+    """
+    return f"{100 * value:.6g} %" if relative else f"{value:.6g}"
 
 
 def duration(seconds: float | None) -> str:
