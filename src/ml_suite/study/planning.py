@@ -129,7 +129,7 @@ def _require_whole_cohorts(old: SearchPlan, new: SearchPlan) -> None:
     if fewer % size:
         raise StudyError(
             f"trials cannot change from {old.trials} to {new.trials}: the cohort of trials {fewer - fewer % size} to "
-            f"{fewer - 1} is cut with other members then, and some of it have finished",
+            f"{fewer - 1} is cut with other members then, and some of them have finished",
             f"With rungs, trials grow by whole cohorts of {size}: undo the change, or start anew in another folder.",
         )
 
