@@ -1,4 +1,4 @@
-"""Write 30,000 points of four overlapping classes: 20 numbers [samples, 20], of which 12 tell something, and the class."""
+"""Write 30,000 points of four overlapping classes: 20 numbers each, of which 12 tell something, and the class."""
 
 import sys
 
