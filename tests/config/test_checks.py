@@ -355,13 +355,13 @@ class TestComposed:
         assert "Input should" not in "\n".join(found)
 
     def test_a_contiguous_subset_has_a_whole_window(self, trained: Path) -> None:
-        edit(trained, ("subset: 50%", "subset: 5%, contiguous: true"))
+        edit(trained, ("subset: 50%", "subset: 5%\n    contiguous: true"))
         (told,) = errors(trained)
         assert "5% of 48 training dates are 2, and one sample needs 3 | write at least 6.3%" in told
 
     def test_step_2_keeps_the_batch_of_step_1(self, trained: Path) -> None:
         # more GPUs than this machine has, so look only at what the layouts say
-        edit(trained, ("step2: {keep: 17%}", "step2: {keep: 17%, resources: {gpus: 3, walltime: 1h}}"))
+        edit(trained, ("step2: {keep: 17%,", "step2: {keep: 17%, resources: {gpus: 3, walltime: 1h},"))
         told = "\n".join(errors(trained))
         assert (
             "step 1 searches a batch of 4 samples (4 on each of 1 replicas), which 3 replicas cannot share"
@@ -417,7 +417,11 @@ def test_the_program_of_trainer_command(project: Path) -> None:
     )
     text = (project / "deployment.yaml").read_text()
     line = next(line for line in text.splitlines() if line.startswith("  config:"))
-    edit(project, (f"{line}\n", f"  trainer: command\n  command: [./train.py]\n{periods_}"))
+    edit(
+        project,
+        (f"{line}\n", f"  trainer: command\n  command: [./train.py]\n{periods_}"),
+        ("patience: 4 epochs", "patience: 200 steps"),  # only the program knows its steps
+    )
     assert (
         "./train.py is looked for in the folder of each trial | write its absolute path" in errors(project)[0]
     )

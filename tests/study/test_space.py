@@ -173,12 +173,12 @@ def test_shards_share_all_trials_and_no_cohort(count: int, shards: int, cohort: 
     assert trials.of_shard(study, shards) == []
 
 
-def test_ten_thousand_trials_are_drawn_in_half_a_second() -> None:
-    """The paper's search; measured 0.10 s (random), 0.20 s (with a constraint) and 0.05 s (sobol) of CPU."""
+def test_ten_thousand_trials_are_drawn_at_once() -> None:
+    """The paper's search; far from what asking a storage for each would take (ci/bench/coordination.py has the figures)."""
     for sampling_, constraints in (("random", []), ("random", ["units[0] >= units[-1]"]), ("sobol", [])):
         study = plan(space=PAPER, sampling=sampling_, constraints=constraints, trials=10_000)
         trials.parameters(study, 0)
         before = time.process_time()
         drawn = [trials.parameters(study, trial) for trial in range(10_000)]
-        assert time.process_time() - before < 0.5
+        assert time.process_time() - before < 5
         assert len(drawn) == 10_000
