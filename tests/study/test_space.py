@@ -174,7 +174,7 @@ def test_shards_share_all_trials_and_no_cohort(count: int, shards: int, cohort: 
 
 
 def test_ten_thousand_trials_are_drawn_at_once() -> None:
-    """The paper's search; far from what asking a storage for each would take (ci/bench/coordination.py has the figures)."""
+    """The paper's search; what they take beside asking a storage for each is in ci/bench/coordination.py."""
     for sampling_, constraints in (("random", []), ("random", ["units[0] >= units[-1]"]), ("sobol", [])):
         study = plan(space=PAPER, sampling=sampling_, constraints=constraints, trials=10_000)
         trials.parameters(study, 0)
