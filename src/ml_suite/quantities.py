@@ -79,6 +79,16 @@ def format_fraction(value: float) -> str:
     return f"{value * 100:.10g}%"
 
 
+def part_of(count: int, share: float) -> int:
+    """How many of some a share is, rounded up.
+
+    >>> part_of(9, 0.5), part_of(30, 0.1)
+    (5, 3)
+    """
+    # a share such as 0.1 is not exact in binary: 0.1 * 30 is a little more than 3
+    return math.ceil(round(share * count, 9))
+
+
 def gpu_hours(text: object) -> float:
     """Parse an amount of GPU time, ``3000 GPUh``.
 

@@ -64,5 +64,6 @@ def test_an_estimate_is_what_the_trainings_count_as() -> None:
     one = search(space={"units": {"choice": [[64]]}}, trials=1)
     found, steps = effort.estimated(one), 4 * 10
     assert found is not None
+    assert not found.measured
     counted = effort.counted(one)(0.1, trained(64, steps=steps))
     assert 0.1 * found.full + found.overhead == pytest.approx(counted)

@@ -95,7 +95,7 @@ def summary(frozen: Frozen) -> str:
         words = [described(plan)]
     choice = plan.choice
     words += [several(choice.controls, "control")] if choice.controls else []
-    more = choice.finalists * (choice.replicates - 1)
+    more = choice.again()
     words += [f"{more:,} with other seeds"] if more else []
     paths = [path for stage in ("step1", "step2") for path in frozen.folder.records(stage)]
     done = len(record.merge(paths, plan.study))

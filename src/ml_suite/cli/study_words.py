@@ -117,7 +117,7 @@ def candidates(known: Known) -> str:
     choice = known.plan.choice
     controls = sum(c.role == "control" for c in chosen)
     drawn = sum(c.role == "narrowed" for c in chosen)
-    more = min(choice.finalists, len(chosen) - controls) * (choice.replicates - 1)
+    more = choice.again(len(chosen) - controls)
     parts = [several(len(chosen) - controls - drawn, "candidate")]
     parts += [f"{drawn:,} drawn between the best of step 1"] if drawn else []
     parts += [several(controls, "control")] if controls else []

@@ -256,6 +256,11 @@ class Step2(Strict):
     hosts: Hosts = None
     """Default, or `any`: all of the deployment. Of several other machines one is chosen when a job is submitted."""
 
+    @property
+    def again(self) -> int:
+        """Trainings of finalists with other seeds."""
+        return self.finalists * (self.replicates - 1)
+
     @model_validator(mode="after")
     def _finals(self) -> Self:
         if (self.replicates > 1) != (self.finalists > 0):

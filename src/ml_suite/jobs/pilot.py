@@ -11,11 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 
-from pydantic import ValidationError
-
 from ml_suite.config.deployment import Deployment
 from ml_suite.errors import StudyError
-from ml_suite.jobs import callback, training
+from ml_suite.jobs import callback, planning, training
 from ml_suite.jobs.context import Job
 from ml_suite.jobs.places import piloted, places
 from ml_suite.jobs.shard import SETTLED, Trainings, worth_knowing
@@ -76,10 +74,7 @@ def planned(job: Job) -> DatedPilot:
     StudyError
         If there is none or another version wrote it.
     """
-    try:
-        return DatedPilot.load(job.tree.pilot_plan)
-    except (OSError, ValidationError) as error:
-        raise StudyError(f"there is no pilot in {job.tree.pilot_plan}", "Run the task plan first.") from error
+    return planning.required(DatedPilot, job.tree.pilot_plan, "plan", "pilot in ")
 
 
 def decision(job: Job, pilot: DatedPilot) -> PilotDecision | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from pydantic import ValidationError
+from typing import TypeVar
 
 from ml_suite.errors import StudyError
 from ml_suite.jobs.context import Job
@@ -12,8 +11,10 @@ from ml_suite.jobs.places import Found, Place, found, places
 from ml_suite.stores.manifest import path_for
 from ml_suite.study import planning as studies
 from ml_suite.study import record
-from ml_suite.study.contract import Shortlist, StudyPlan, TrialResult, TrialSpec
+from ml_suite.study.contract import Document, Shortlist, StudyPlan, TrialResult, TrialSpec
 from ml_suite.trainers import runner
+
+Model = TypeVar("Model", bound=Document)
 
 
 def settle(job: Job, plan: StudyPlan) -> StudyPlan:
@@ -46,10 +47,21 @@ def current(job: Job) -> StudyPlan:
     StudyError
         If there is none or another version wrote it.
     """
+    return required(StudyPlan, job.tree.plan, "plan", "study in ")
+
+
+def required(model: type[Model], path: Path, task: str, what: str = "") -> Model:
+    """Read what a task leaves.
+
+    Raises
+    ------
+    StudyError
+        If it is missing or another version wrote it; tells to run the task.
+    """
     try:
-        return StudyPlan.load(job.tree.plan)
-    except (OSError, ValidationError) as error:
-        raise StudyError(f"there is no study in {job.tree.plan}", "Run the task plan first.") from error
+        return model.load(path)
+    except (OSError, ValueError) as error:
+        raise StudyError(f"there is no {what}{path}", f"Run the task {task} first.") from error
 
 
 def shortlist(job: Job) -> Shortlist:
@@ -60,7 +72,7 @@ def shortlist(job: Job) -> Shortlist:
     StudyError
         If there are none yet.
     """
-    return _chosen(job.tree.shortlist, "shortlist")
+    return required(Shortlist, job.tree.shortlist, "shortlist")
 
 
 def finalists(job: Job) -> Shortlist:
@@ -71,14 +83,7 @@ def finalists(job: Job) -> Shortlist:
     StudyError
         If there are none yet.
     """
-    return _chosen(job.tree.finalists, "finalists")
-
-
-def _chosen(path: Path, task: str) -> Shortlist:
-    try:
-        return Shortlist.load(path)
-    except (OSError, ValueError) as error:
-        raise StudyError(f"there is no {path}", f"Run the task {task} first.") from error
+    return required(Shortlist, job.tree.finalists, "finalists")
 
 
 def results(job: Job, step: int, study: str | None = None) -> list[TrialResult]:

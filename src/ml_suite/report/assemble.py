@@ -86,12 +86,11 @@ def _planned(found: Found) -> dict[int, int]:
         return {}
     choice, kept = found.plan.choice, found.plan.keep
     if found.chosen is not None:
-        finalists = min(choice.finalists, sum(c.role != "control" for c in found.chosen.candidates))
-        second = len(found.chosen.candidates)
+        candidates = found.chosen.candidates
+        second = len(candidates) + choice.again(sum(c.role != "control" for c in candidates))
     else:
-        finalists = choice.finalists
-        second = (kept if choice.narrow is None else 1 + choice.narrow) + choice.controls
-    return {1: found.plan.trials, 2: second + finalists * (choice.replicates - 1)}
+        second = (kept if choice.narrow is None else 1 + choice.narrow) + choice.controls + choice.again()
+    return {1: found.plan.trials, 2: second}
 
 
 def cost_model(

@@ -89,8 +89,7 @@ def _planned(deployment: Deployment) -> dict[int, int]:
     hpo = deployment.hpo
     if hpo is None:
         return {0: 1}
-    again = hpo.step2.finalists * (hpo.step2.replicates - 1)
-    return {1: hpo.step1.trials, 2: planning.candidates(hpo) + again}
+    return {1: hpo.step1.trials, 2: planning.candidates(hpo) + hpo.step2.again}
 
 
 def _gpus(deployment: Deployment) -> dict[int, int]:

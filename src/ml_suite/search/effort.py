@@ -9,11 +9,10 @@ to run. People are shown seconds of the clock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any, Literal
 
 from ml_suite.search import environment
-from ml_suite.study import sampling, space, speed, trials
+from ml_suite.study import piloting, speed, trials
 from ml_suite.study.arrays import ArrayPlan
 from ml_suite.study.contract import TrialResult
 from ml_suite.study.speed import Rate, Work
@@ -56,7 +55,8 @@ def estimated(plan: ArrayPlan) -> Rate | None:
         return None
     training = plan.members["training"].count
     share = plan.subset if plan.subset < 1 else 0.1
-    drawn = _drawn(plan)
+    ready = piloting.drawn(plan)
+    drawn = [trials.parameters(ready, trial) for trial in range(min(plan.trials, _DRAWN))]
 
     def mean(part: float, step: Literal["step1", "step2"]) -> float:
         count, epochs = round(part * training), plan.epochs["step1"]
@@ -85,10 +85,3 @@ def _network(
     products = epochs * settings.flops(widths, samples, plan.members["validation"].count)
     each = _STEP + _LAYER * len(widths)
     return speed.OVERHEAD["mlp"] + products / _SPEED[plan.precision[step]] + steps * each
-
-
-def _drawn(plan: ArrayPlan) -> list[dict[str, Any]]:
-    if plan.sampling.startswith(trials.OPTUNA):
-        ready = space.build(space.parse(plan.space), plan.constraints)
-        return [sampling.draw(ready, plan.seed, i) for i in range(min(plan.trials, _DRAWN))]
-    return [trials.parameters(plan, i) for i in islice(range(plan.trials), _DRAWN)]

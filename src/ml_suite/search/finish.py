@@ -70,7 +70,9 @@ def certificate(
 ) -> Certificate:
     """Judge whether the answer can be trusted, from all that was trained."""
     aim = frozen.file.hpo.pilot or Pilot()
-    costs = budget.overspent(aim.budget, spent) if spent else pilots.excess(frozen, pilot) if pilot else []
+    costs: list[str] = []
+    if pilot:
+        costs = budget.overspent(aim.budget, spent) if spent else pilots.excess(frozen, pilot)
     return certify(
         plan,
         pilot or {},
@@ -80,7 +82,7 @@ def certificate(
         accepted=aim.regret,
         confidence=aim.confidence,
         share=spent.share if spent else None,
-        costs=costs if pilot else [],
+        costs=costs,
     )
 
 

@@ -15,7 +15,7 @@ from ml_suite.config.study_file import StudyFile, parse
 from ml_suite.errors import StudyError
 from ml_suite.search import checks, environment, samples
 from ml_suite.search.folder import Folder
-from ml_suite.study import arrays, contract, planning, record, subset
+from ml_suite.study import arrays, contract, piloting, planning, record, subset
 from ml_suite.study.arrays import ArrayPlan, Members
 from ml_suite.study.contract import TrialState
 from ml_suite.trainers.mlp import precision, settings
@@ -42,7 +42,7 @@ class Frozen:
     @property
     def decided(self) -> bool:
         """Whether subset and keep are stated, rather than to be found by the pilot."""
-        return "auto" not in (self.file.hpo.step1.subset, self.file.hpo.step2.keep)
+        return piloting.decided(self.file.hpo)
 
 
 def freeze(

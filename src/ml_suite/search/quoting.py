@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from ml_suite.errors import StudyError
@@ -22,7 +21,7 @@ def extent(plan: SearchPlan) -> cost.Extent:
         trials=plan.trials,
         subset=plan.subset,
         kept=candidates + choice.controls,
-        again=choice.finalists * (choice.replicates - 1),
+        again=choice.again(),
         epochs1=plan.epochs["step1"],
         epochs2=plan.epochs["step2"],
         rungs=plan.rungs,
@@ -75,7 +74,8 @@ def _pilot(aim: Aim, rate: speed.Rate) -> list[cost.Line]:
 def _between(aim: Aim, rate: speed.Rate) -> cost.Quote:
     """Quote a search that the pilot chooses: from the cheapest one to the budget."""
     one_step = chooser.one_step(aim, rate)
-    least = budget.least(aim, rate) * one_step
+    share = budget.least(aim, rate)
+    least = share * one_step
     most = max(least, aim.budget * one_step)
     line = cost.Line(
         part="pilot, step1 and step2",
@@ -83,17 +83,8 @@ def _between(aim: Aim, rate: speed.Rate) -> cost.Quote:
         seconds=most,
         least=least,
     )
-    return cost.Quote(
-        lines=[line],
-        seconds=most,
-        one_step_seconds=one_step,
-        share=most / one_step if one_step else math.inf,
-        full_seconds=rate.full,
-        overhead_seconds=rate.overhead,
-        measured=rate.measured,
-        least_seconds=least,
-        remark=_remark(aim, least / one_step if one_step else math.inf),
-    )
+    made = cost.quoted([line], one_step, rate)
+    return made.model_copy(update={"remark": _remark(aim, share)})
 
 
 def _remark(aim: Aim, least: float) -> str:

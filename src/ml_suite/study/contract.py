@@ -130,6 +130,11 @@ class Choice(Document):
     rungs: Cuts | None = None
     """Cuts among the candidates of step 2."""
 
+    def again(self, candidates: int | None = None) -> int:
+        """Trainings of finalists with other seeds, where there are so many candidates; default: enough."""
+        finalists = self.finalists if candidates is None else min(self.finalists, candidates)
+        return finalists * (self.replicates - 1)
+
 
 class SearchPlan(Document):
     """What the two steps need to know of a frozen study, whatever its data are."""

@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ml_suite.quantities import part_of
 from ml_suite.study.contract import Cuts, Document, Rungs, SearchPlan, TrialResult, TrialState
 from ml_suite.study.speed import Parts, Rate
 
@@ -127,7 +128,7 @@ def epochs_left(rungs: Cuts | None, epochs: int, trials: int = 1) -> float:
         if at >= epochs:
             break
         trained += running * (at - before)
-        running, before = math.ceil(round(rungs.keep * running, 9)), at
+        running, before = part_of(running, rungs.keep), at
     return (trained + running * (epochs - before)) / (size * epochs)
 
 
@@ -140,7 +141,7 @@ def survivors(rungs: Cuts | None, epochs: int, trials: int) -> int:
     for at in rungs.at if rungs else ():
         if at < epochs:
             assert rungs is not None
-            trials = math.ceil(round(rungs.keep * trials, 9))
+            trials = part_of(trials, rungs.keep)
     return trials
 
 
@@ -171,11 +172,15 @@ def quote(extent: Extent, rate: Rate, pilot: Sequence[Line] = (), gpus: int = 0)
         line if line in pilot else line.model_copy(update={"gpu_hours": line.seconds * gpus / 3600})
         for line in lines
     ]
+    return quoted(lines, extent.trials * full, rate)
+
+
+def quoted(lines: Sequence[Line], one_step: float, rate: Rate) -> Quote:
+    """Add up the lines of a quote, beside the length of the one step."""
     seconds = sum(line.seconds for line in lines)
     least = [line.seconds if line.least is None else line.least for line in lines]
-    one_step = extent.trials * full
     return Quote(
-        lines=lines,
+        lines=list(lines),
         seconds=seconds,
         one_step_seconds=one_step,
         share=seconds / one_step if one_step else math.inf,

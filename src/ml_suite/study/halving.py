@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from ml_suite.quantities import part_of
 from ml_suite.study.contract import Cuts, HistoryPoint, Rungs, SearchPlan, TrialResult, TrialState
 
 
@@ -117,9 +118,7 @@ def cut(values: Mapping[int, float | None], keep: float, direction: str) -> froz
         value = values[trial]
         return value is None, 0.0 if value is None else sign * value, trial
 
-    # a share such as 0.1 is not exact in binary: 0.1 * 30 must keep 3, not 4
-    count = math.ceil(round(keep * len(values), 9))
-    return frozenset(sorted(values, key=place)[:count])
+    return frozenset(sorted(values, key=place)[: part_of(len(values), keep)])
 
 
 def pruned(result: TrialResult, at: int, direction: str) -> TrialResult:

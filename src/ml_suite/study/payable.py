@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ml_suite.study import piloting
 from ml_suite.study.chooser import Aim
 from ml_suite.study.contract import TrialResult, TrialState
 from ml_suite.study.ranking import rank
@@ -60,7 +61,7 @@ def kept(aim: Aim, rate: Rate, spent: Spent, planned: int, good: bool, direction
     if not order:
         return planned
     one_step = aim.trials * sum(costs.values()) / len(costs) / aim.epochs
-    pilot = sum(spent.work(share, r) for (share, _), results in spent.parts.items() for r in results)
+    pilot = piloting.spent(spent.parts, spent.work)
     step1 = sum(spent.work(spent.share, r) for r in spent.first)
     free = SAFE * aim.budget * one_step - pilot - step1
     number, total = 0, 0.0

@@ -66,7 +66,6 @@ def aim(plan: SearchPlan, hpo: Hpo, first: float) -> Aim:
     """
     aims = hpo.pilot or Pilot()
     choice = plan.choice
-    again = choice.finalists * (choice.replicates - 1)
     return Aim(
         trials=plan.trials,
         configurations=min(aims.configurations, plan.trials),
@@ -76,7 +75,7 @@ def aim(plan: SearchPlan, hpo: Hpo, first: float) -> Aim:
         first=first,
         subset=hpo.step1.subset if isinstance(hpo.step1.subset, float) else None,
         kept=hpo.keep_count or None,
-        extra=choice.controls + again,
+        extra=choice.controls + choice.again(),
         finalists=choice.finalists,
         replicates=choice.replicates,
         epochs=plan.epochs["step2"] / plan.epochs["step1"],

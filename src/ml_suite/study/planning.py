@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ml_suite.config.deployment import Deployment
 from ml_suite.config.hpo import Hpo, Pilot
 from ml_suite.errors import StudyError
+from ml_suite.quantities import part_of
 from ml_suite.study.contract import SearchPlan, StudyPlan
 
 EXTENT = frozenset({"trials", "keep", "shards", "choice"})
@@ -79,7 +80,7 @@ def most_kept(hpo: Hpo) -> int:
     if hpo.step2.keep != "auto":
         return hpo.keep_count
     budget = (hpo.pilot or Pilot()).budget
-    return max(1, min(hpo.step1.trials, math.ceil(round(budget * hpo.step1.trials, 9))))
+    return max(1, min(hpo.step1.trials, part_of(hpo.step1.trials, budget)))
 
 
 def changes(old: SearchPlan, new: SearchPlan) -> list[str]:

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ml_suite.quantities import part_of
 from ml_suite.study.ranking import FURTHER
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ def _winner(losses: NDArray[np.float64], search: Search, known: Evidence, random
     left = np.arange(len(losses))
     for spread in known.early if search.keep < 1 else ():
         shown = seen[left] + spread * random.standard_normal(len(left))
-        left = left[np.argsort(shown)[: math.ceil(round(search.keep * len(left), 9))]]
+        left = left[np.argsort(shown)[: part_of(len(left), search.keep)]]
     left = left[np.argsort(seen[left])]
     if search.finalists < 1 or search.replicates < 2:
         return int(left[0])

@@ -133,11 +133,6 @@ def _dear(timed: Sequence[_Timed], overhead: float, direction: str) -> float:
     return min(4.0, max(0.5, _mean(seconds[: len(seconds) // 4]) / mean)) if mean > 0 else 1.0
 
 
-def estimate(trainer: str, full_seconds: float) -> Rate:
-    """Take the usual overhead of a trainer, where only the length of a full training is known."""
-    return Rate(OVERHEAD.get(trainer, OVERHEAD["command"]), full_seconds, measured=False)
-
-
 def _mean(values: Iterable[float]) -> float:
     listed = list(values)
     return sum(listed) / len(listed)

@@ -65,7 +65,7 @@ def worth(deployment: Deployment) -> Worth | None:
         trials=hpo.step1.trials,
         subset=hpo.step1.subset,
         kept=candidates(hpo),
-        again=hpo.step2.finalists * (hpo.step2.replicates - 1),
+        again=hpo.step2.again,
         epochs1=first,
         epochs2=second,
         rungs=Rungs(at=rungs.at, keep=rungs.keep, cohort=rungs.cohort) if rungs else None,
