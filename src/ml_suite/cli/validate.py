@@ -34,8 +34,7 @@ def command(file: Path, as_json: bool, show_defaults: bool) -> int:
     from ml_suite.config.checks import check
     from ml_suite.config.findings import FileError, Severity, report
     from ml_suite.config.locate import near
-    from ml_suite.config.source import load, parse
-    from ml_suite.config.study_file import is_study
+    from ml_suite.config.source import is_study, load, parse
     from ml_suite.study import feasibility
 
     name = near(file)

@@ -25,18 +25,21 @@ SIZE = "parameters"
 """What a constraint can ask for beside hyperparameters, of a trainer that tells a model's size before it trains."""
 
 
-def problems(data: Data, sized: bool = False) -> Iterator[Problem]:
+def problems(data: Data, sized: bool = False, epochs: int | None = None) -> Iterator[Problem]:
     """Every rule that the section `hpo` of a file breaks.
 
     Parameters
     ----------
     sized
         The trainer can tell a model's `SIZE` from its hyperparameters.
+    epochs
+        Of a training where the file says nothing; None: that is not known.
     """
     if not isinstance(data.get("hpo"), dict):
         return
     yield from _constraints(data, sized)
-    for rule in (_space, _filter, _grid, _rounds, _cuts, _cohorts, _blocks, _kept, _finals):
+    yield from _cuts(data, epochs)
+    for rule in (_space, _filter, _grid, _rounds, _cohorts, _blocks, _kept, _finals):
         yield from rule(data)
 
 
@@ -132,9 +135,9 @@ def _rounds(data: Data) -> Iterator[Problem]:
         yield Problem(("hpo", "sampling", "rounds"), message, f"write at most {trials}")
 
 
-def _cuts(data: Data) -> Iterator[Problem]:
+def _cuts(data: Data, usual: int | None) -> Iterator[Problem]:
     """Rungs lie before the end of a trial."""
-    usual = _whole(_get(data, "training", "epochs"))
+    usual = _whole(_get(data, "training", "epochs")) or usual
     for step, what in (("step1", "trial"), ("step2", "candidate")):
         at = _get(data, "hpo", step, "rungs", "at")
         epochs = _whole(_get(data, "hpo", step, "epochs")) or usual
@@ -208,5 +211,5 @@ def _left(candidates: int, rungs: Any) -> int:
     except ValueError:
         return candidates
     for _ in at if isinstance(at, list) else ():
-        candidates = math.ceil(round(share * candidates, 9))
+        candidates = quantities.part_of(candidates, share)
     return candidates

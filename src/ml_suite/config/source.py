@@ -219,6 +219,11 @@ class _Reader:
         return node.value
 
 
+def is_study(data: Any) -> bool:
+    """Tell a study file from a deployment."""
+    return isinstance(data, dict) and "study" in data and "suite" not in data
+
+
 def parse(source: Source) -> Deployment:
     """Check a deployment file by itself and return the model.
 
@@ -227,7 +232,7 @@ def parse(source: Source) -> Deployment:
     FileError
         With everything that is wrong: text, keys, values, and what the keys say together.
     """
-    if isinstance(source.data, dict) and "study" in source.data and "suite" not in source.data:
+    if is_study(source.data):
         message, hint = (
             "this is a study file, and no deployment",
             "run it on this machine: ml-suite study run FILE",

@@ -150,11 +150,6 @@ def parse(path: Path) -> tuple[StudyFile, Source]:
     return study, source
 
 
-def is_study(data: Any) -> bool:
-    """Tell a study file from a deployment."""
-    return isinstance(data, dict) and "study" in data and "suite" not in data
-
-
 def written(study: StudyFile) -> dict[str, Any]:
     """Return a study with everything that its file leaves out, so that it is read back as the same."""
     told: dict[str, Any] = study.model_dump(mode="json", exclude_none=True)
@@ -171,14 +166,14 @@ def written(study: StudyFile) -> dict[str, Any]:
 def problems(data: dict[str, Any]) -> Iterator[Problem]:
     """Rules of several keys, on plain data that may be wrong in any way."""
     trainer = _at(data, "training", "trainer") or "mlp"
-    yield from search_rules.problems(data, sized=trainer == "mlp")
+    epochs = Training.model_fields["epochs"].default
+    yield from search_rules.problems(data, sized=trainer == "mlp", epochs=epochs)
     yield from metrics.problems(data)
     for rule in (rules._keep, rules._twice):
         yield from rule(data)
     yield from _trainer(data)
     yield from _shares(data)
     yield from _unused(data)
-    yield from _rungs(data)
 
 
 def _at(data: Any, *path: str) -> Any:
@@ -253,19 +248,6 @@ def _unused(data: dict[str, Any]) -> Iterator[Problem]:
                 "block": "samples of a table are drawn at random: leave it out",
             }.get(key, "leave it out: a study file runs on this machine")
             yield Problem(("hpo", step, key), f"a study file does not use '{key}'", hint, on_key=True)
-
-
-def _rungs(data: dict[str, Any]) -> Iterator[Problem]:
-    """Rungs lie before the end of a trial, also where its epochs are not stated."""
-    epochs = Training.model_fields["epochs"].default
-    for step, what in (("step1", "trial"), ("step2", "candidate")):
-        if _at(data, "hpo", step, "epochs") or _at(data, "training", "epochs"):
-            continue
-        at = _at(data, "hpo", step, "rungs", "at")
-        for i, epoch in enumerate(at if isinstance(at, list) else ()):
-            if isinstance(epoch, int) and epoch >= epochs:
-                where = ("hpo", step, "rungs", "at", i)
-                yield Problem(where, f"a {what} has {epochs} epochs, so that it cannot be cut after {epoch}")
 
 
 def _files(study: StudyFile, source: Source, beside: Path) -> Iterator[Finding]:
